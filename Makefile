@@ -1,0 +1,94 @@
+# make demo       three members on this machine, no root, two minutes
+# make test       everything; real hosts too when root        make test-fast   without hosts
+# make lint       style, types, import rules                  make bench       measurements
+# make interruptions  a bootstrap and a restore killed and powered off in every step: an hour or two; build/reports
+# make lab-up N=3 hosts to play with                          make lab-status, make lab-down
+#
+# Each target sets up what it needs: a virtual environment in .venv and, when root on Debian or Ubuntu, packages.
+
+SHELL := /bin/sh
+VENV ?= .venv
+N ?= 3
+WORKERS ?= 2
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n $(WORKERS) --dist loadfile
+TEST_PACKAGES := openssh-server csh tcsh fish zsh age zstd
+S3_PACKAGES := debian-archive-keyring
+LAB_PACKAGES := systemd-container debootstrap openssh-client iproute2 e2fsprogs ca-certificates
+
+.DEFAULT_GOAL := help
+.PHONY: help venv dev demo test test-fast interruptions lint bench test-tools lab-tools lab-up lab-down lab-status releases s3-server prometheus clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
+
+$(BIN)/python:
+	@PYTHON="$(PYTHON)" .ci/venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing etcd-flows into $(VENV)"
+	@$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing etcd-flows and its test tools into $(VENV)"
+	@$(PIP) setuptools -e '.[demo,dev]'
+	@touch $(VENV)/.run $@
+
+venv: $(VENV)/.run
+dev: $(VENV)/.dev
+
+demo: $(VENV)/.run
+	@$(BIN)/etcd-flows demo
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(VENV)/.dev test-tools lab-tools releases s3-server prometheus
+	$(PYTEST) $(PARALLEL) --durations=15 tests/unit tests/component tests/e2e
+
+test-fast: $(VENV)/.dev test-tools s3-server prometheus
+	$(PYTEST) $(PARALLEL) --durations=5 tests/unit tests/component
+
+interruptions: $(VENV)/.dev lab-tools releases
+	$(PYTEST) -v tests/e2e/every_interruption.py tests/e2e/every_restore.py tests/e2e/every_replace.py
+
+bench: $(VENV)/.dev lab-tools releases s3-server
+	$(PYTEST) -s tests/bench
+
+test-tools:
+	@.ci/packages $(TEST_PACKAGES)
+
+# Not root: the tests that need hosts are then reported as not run.
+lab-tools:
+	@.ci/packages $(LAB_PACKAGES)
+
+# Tests whose release can't be had are reported as not run, too.
+releases: $(VENV)/.dev
+	@$(BIN)/python -m tests.lab.releases >/dev/null || true
+
+# Likewise: a real S3 server, Ceph's, unpacked from Debian packages; nothing of it is installed.
+s3-server: $(VENV)/.dev
+	@.ci/packages $(S3_PACKAGES)
+	@$(BIN)/python -m tests.s3.packages >/dev/null || true
+
+# And a real Prometheus.
+prometheus: $(VENV)/.dev
+	@.ci/packages $(S3_PACKAGES)
+	@$(BIN)/python -m tests.monitoring.programs >/dev/null || true
+
+lab-up: $(VENV)/.dev lab-tools
+	@$(BIN)/python -m tests.lab up $(N)
+
+lab-down lab-status: $(VENV)/.dev
+	@$(BIN)/python -m tests.lab $(@:lab-%=%)
+
+clean:
+	@if [ "$$(id -u)" = 0 ] && [ -x $(BIN)/python ]; then $(BIN)/python -m tests.lab down || true; fi
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

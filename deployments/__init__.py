@@ -1,0 +1,1 @@
+"""How flows get to run: the command line, example clusters, the demo."""

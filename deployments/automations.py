@@ -1,0 +1,176 @@
+"""Automations: what somebody is told of without looking: backups that fail or do not come, bad drills, ill clusters.
+
+They listen to the events of :mod:`flows.events`. "Backup missed" waits for the event of a whole backup, so it also
+speaks up when no worker runs, when the schedule was paused, or when a backup reaches only some of the stores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.actions import DoNothing, SendNotification
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+from prefect.server.schemas.schedules import CronSchedule
+
+from deployments.declared import Change, changes
+from tasks.cluster.spec import Cluster
+from tasks.errors import InputError
+
+#: Begins the names of our automations; others are never touched.
+PREFIX = "etcd-flows: "
+#: A backup is missed when it is late by half of the schedule's longest pause, and by ten minutes at least: a run waits
+#: for its worker, and takes its time.
+LATE, LATE_LEAST = 0.5, timedelta(minutes=10)
+#: Runs of a schedule that are looked at for its longest pause: a week of hourly ones.
+_RUNS = 170
+_PAGE = 200
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One automation.
+
+    Args:
+        name: As Prefect shows it.
+        expect: The event.
+        resource: Whose; may end in ``*``.
+        missing: None: tells when the event comes. Else: tells when it has not come for so long.
+        subject: Of the message.
+        body: Of the message, a Jinja template of Prefect's.
+    """
+
+    name: str
+    expect: str
+    resource: str
+    missing: timedelta | None
+    subject: str
+    body: str
+
+    def trigger(self) -> EventTrigger:
+        """As Prefect wants it."""
+        # Spelled out, since Prefect's client sends changes without what was left at its default.
+        return EventTrigger(
+            type="event",
+            posture=Posture.Reactive if self.missing is None else Posture.Proactive,
+            within=self.missing or timedelta(0),
+            expect={self.expect},
+            match=ResourceSpecification({"prefect.resource.id": self.resource}),
+            # Prefect waits for what never came before only where nothing has to be told apart.
+            for_each={"prefect.resource.id"} if self.missing is None else set(),
+            threshold=1,
+        )
+
+    def version(self, notify: str) -> str:
+        """Changes whenever anything of it does."""
+        text = json.dumps([*map(str, vars(self).values()), notify])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+_TELLS = "{{ event.resource['prefect.resource.name'] }}: {{ event.payload | tojson }}"
+_ALWAYS = (
+    ("backup failed", "etcd-flows.snapshot.failed", "An etcd backup failed", _TELLS),
+    ("drill failed", "etcd-flows.drill.failed", "A restore drill failed", _TELLS),
+    ("cluster unhealthy", "etcd-flows.cluster.unhealthy", "An etcd cluster is unhealthy", _TELLS),
+)
+
+
+def declared(clusters: Mapping[str, Cluster]) -> tuple[Declared, ...]:
+    """All automations for these clusters."""
+    every = [
+        Declared(f"{PREFIX}{name}", event, "etcd-flows.cluster.*", None, subject, body)
+        for name, event, subject, body in _ALWAYS
+    ]
+    for cluster in sorted(clusters.values(), key=lambda each: each.name):
+        schedule = cluster.snapshots.schedule
+        if schedule and cluster.snapshots.stores:
+            every.append(missed(cluster.name, allowed(schedule)))
+    return tuple(every)
+
+
+def missed(cluster: str, within: timedelta) -> Declared:
+    """Speaks up when a cluster had no whole backup for so long."""
+    return Declared(
+        f"{PREFIX}backup missed: {cluster}",
+        "etcd-flows.snapshot.completed",
+        f"etcd-flows.cluster.{cluster}",
+        within,
+        f"No etcd backup of {cluster}",
+        f"{cluster} had no whole backup for {within}. Is a worker running? etcd-flows snapshots list {cluster}",
+    )
+
+
+def allowed(cron: str) -> timedelta:
+    """How long there may be no backup: the schedule's longest pause, and then some."""
+    runs = asyncio.run(CronSchedule(cron=cron, timezone="UTC").get_dates(n=_RUNS))
+    longest = max((later - earlier for earlier, later in pairwise(runs)), default=timedelta(days=1))
+    return longest + max(longest * LATE, LATE_LEAST)
+
+
+def register_automations(
+    client: SyncPrefectClient, wanted: tuple[Declared, ...], notify: str, *, plan_only: bool = False
+) -> dict[str, Change]:
+    """Make the server's automations what is declared; returns what was (or would be) done, by name.
+
+    Args:
+        notify: Notification block, ``type/name`` as `prefect block ls` shows it; empty: they only leave an event.
+
+    Raises:
+        InputError: There is no such block.
+    """
+    block = _block(client, notify) if notify else None
+    present: dict[str, Automation] = {}
+    offset = 0
+    while page := client.read_automations(limit=_PAGE, offset=offset):
+        offset += len(page)
+        present |= {found.name: found for found in page if found.name.startswith(PREFIX)}
+    versions = {name: found.description.rpartition(" ")[2] for name, found in present.items()}
+    by_name = {each.name: each for each in wanted}
+    plan = changes({each.name: each.version(notify) for each in wanted}, versions)
+    for name, change in plan.items():
+        if plan_only or change == "keep":
+            continue
+        if change == "remove":
+            client.delete_automation(present[name].id)
+        elif change == "change":
+            client.update_automation(present[name].id, _automation(by_name[name], notify, block))
+        else:
+            client.create_automation(_automation(by_name[name], notify, block))
+    return plan
+
+
+def _automation(each: Declared, notify: str, block: Any) -> AutomationCore:
+    act: SendNotification | DoNothing = DoNothing(type="do-nothing")
+    if block:
+        act = SendNotification(type="send-notification", block_document_id=block, subject=each.subject, body=each.body)
+    return AutomationCore(
+        name=each.name,
+        enabled=True,
+        description=f"made by etcd-flows; version {each.version(notify)}",
+        trigger=each.trigger(),
+        actions=[act],
+    )
+
+
+def _block(client: SyncPrefectClient, notify: str) -> Any:
+    slug, slash, name = notify.partition("/")
+    missing = InputError(
+        f"there is no notification block {notify!r}",
+        state="nothing was changed",
+        remedy="name it as `prefect block ls` does, such as slack-webhook/on-call",
+    )
+    if not slash:
+        raise missing
+    try:
+        return client.read_block_document_by_name(name, slug).id
+    except ObjectNotFound as error:
+        raise missing from error

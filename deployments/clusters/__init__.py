@@ -1,0 +1,1 @@
+"""Example cluster files, read as data."""

@@ -1,0 +1,153 @@
+"""Which deployments there are: flows x clusters x schedules, declared once for ``serve``, ``deploy`` and prefect.yaml.
+
+A new flow joins by one line in :data:`OFFERED`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from tasks.cluster.spec import Cluster
+
+Collision = Literal["ENQUEUE", "CANCEL_NEW"]
+
+#: Every deployment of ours bears it; others are never touched.
+TAG = "etcd-flows"
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A flow that people can run by deployment.
+
+    Args:
+        module: Below ``flows``; the function has the same name.
+        schedule: Cron (UTC) for a cluster, None for on demand only.
+        scheduled: Parameters of scheduled runs.
+        collision: What becomes of a run while another one of the same deployment runs: a schedule's is dropped, a
+            person's waits.
+    """
+
+    module: str
+    schedule: Callable[[Cluster], str | None] = lambda cluster: None
+    scheduled: Mapping[str, Any] = field(default_factory=dict)
+    collision: Collision = "ENQUEUE"
+
+    @property
+    def flow(self) -> str:
+        """Prefect's name of the flow."""
+        return self.module.replace("_", "-")
+
+    @property
+    def entrypoint(self) -> str:
+        """As a module path, since a file path would load the file a second time."""
+        return f"flows.{self.module}.{self.module}"
+
+
+def _backups(cluster: Cluster) -> str | None:
+    return cluster.snapshots.schedule if cluster.snapshots.stores else None
+
+
+OFFERED = (
+    Offered("snapshot_backup", _backups, {"kind": "scheduled"}, "CANCEL_NEW"),
+    Offered("check_cluster", lambda cluster: "7 * * * *", collision="CANCEL_NEW"),
+    Offered("restore_drill"),
+    Offered("disaster_restore"),
+    Offered("restore_keys"),
+    Offered("replace_member"),
+    Offered("bootstrap_cluster"),
+    Offered("preflight_cluster"),
+    Offered("prune_snapshots"),
+    Offered("prune_data_dirs"),
+    Offered("destroy_cluster"),
+)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One deployment.
+
+    Args:
+        flow: Prefect's name of the flow.
+        cluster: Name of the cluster file; also the deployment's name and the flow's parameter.
+        entrypoint: Module path of the flow.
+        cron: When it runs by itself (UTC), None for never.
+        scheduled: Further parameters of those runs.
+        collision: See :class:`Offered`.
+    """
+
+    flow: str
+    cluster: str
+    entrypoint: str
+    cron: str | None
+    scheduled: Mapping[str, Any]
+    collision: Collision
+
+    @property
+    def name(self) -> str:
+        """As Prefect shows it and takes it."""
+        return f"{self.flow}/{self.cluster}"
+
+    def version(self, schema: Mapping[str, Any], code: str) -> str:
+        """Changes whenever anything of the deployment does.
+
+        Args:
+            schema: Of the flow's parameters.
+            code: Version of etcd-flows.
+        """
+        text = json.dumps([asdict(self), schema, code], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def declared(clusters: Mapping[str, Cluster]) -> tuple[Declared, ...]:
+    """All deployments of these clusters (by the name of their file), in a stable order."""
+    return tuple(
+        Declared(each.flow, name, each.entrypoint, each.schedule(clusters[name]), each.scheduled, each.collision)
+        for name in sorted(clusters)
+        for each in OFFERED
+    )
+
+
+Change = Literal["create", "change", "keep", "remove"]
+
+
+def changes(wanted: Mapping[str, str], present: Mapping[str, str]) -> dict[str, Change]:
+    """What has to be done to the deployments that are there.
+
+    Args:
+        wanted: Versions by name.
+        present: Versions by name, of those that bear our tag.
+    """
+    found: dict[str, Change] = {}
+    for name, version in wanted.items():
+        found[name] = "create" if name not in present else "keep" if present[name] == version else "change"
+    for name in present:
+        if name not in wanted:
+            found[name] = "remove"
+    return dict(sorted(found.items()))
+
+
+def prefect_yaml(all_of_them: Iterable[Declared], pool: str) -> dict[str, Any]:
+    """The same as a ``prefect.yaml``, for those who run ``prefect deploy`` themselves."""
+    return {
+        "name": "etcd-flows",
+        "deployments": [
+            {
+                "name": each.cluster,
+                "entrypoint": each.entrypoint,
+                "tags": [TAG],
+                "parameters": {"cluster": each.cluster},
+                "concurrency_limit": {"limit": 1, "collision_strategy": each.collision},
+                "schedules": [
+                    {"cron": each.cron, "timezone": "UTC", "slug": "cluster-file", "parameters": dict(each.scheduled)}
+                ]
+                if each.cron
+                else [],
+                "work_pool": {"name": pool},
+            }
+            for each in all_of_them
+        ],
+    }

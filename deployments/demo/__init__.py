@@ -1,0 +1,1 @@
+"""``etcd-flows demo``: the whole story on one machine, without root."""

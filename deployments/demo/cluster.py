@@ -1,0 +1,72 @@
+"""The cluster file of the demo: a real one, only that all members are on this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+from tasks.errors import InputError
+
+NAME = "demo"
+MEMBERS = {"etcd-01": "127.0.0.2", "etcd-02": "127.0.0.3", "etcd-03": "127.0.0.4"}
+
+_FIRST, _LAST, _STEP = 12379, 32000, 10  # below the ports that the kernel gives to outgoing connections
+
+
+def render(root: Path, version: str, first_port: int) -> str:
+    """The file.
+
+    Args:
+        root: The demo's directory.
+        version: Of the etcd in ``root/release``.
+        first_port: Client port; the next two are for peers and metrics.
+    """
+    hosts = "".join(
+        f"  - {{name: {name}, address: {address}, prefix: {_scalar(root / name)},\n"
+        f"     client_port: {first_port}, peer_port: {first_port + 1}, metrics_port: {first_port + 2},\n"
+        "     connection: local, service: supervisor}\n"
+        for name, address in MEMBERS.items()
+    )
+    return f"""\
+name: {NAME}
+hosts:                                # of real hosts, name and address are enough
+{hosts}ssh: {{sudo: none}}                     # no root in this demo
+etcd:
+  version: {version}                      # what PyPI has: FOR THE DEMO ONLY (the plan says why)
+  release: {{source: ./release, cache: ./cache}}
+pki: {{state_dir: ./operator}}          # the CA and its key; members never see that key
+snapshots:
+  stores: [{{name: local, directory: ./backups}}]
+"""
+
+
+def _scalar(path: Path) -> str:
+    """A path in YAML, in quotes only where it needs them."""
+    text = str(path)
+    return text if re.fullmatch(r"[\w./-]+", text) else json.dumps(text)
+
+
+def free_ports() -> int:
+    """The first of three ports in a row that are free on all members' addresses, so that no real etcd is in the way.
+
+    Raises:
+        InputError: There are none, or this machine has no such loopback addresses.
+    """
+    for first in range(_FIRST, _LAST, _STEP):
+        if _free(first):
+            return first
+    raise InputError("there are no three free ports in a row on the loopback addresses 127.0.0.2 to 127.0.0.4")
+
+
+def _free(first: int) -> bool:
+    with ExitStack() as held:
+        for address in MEMBERS.values():
+            for port in range(first, first + 3):
+                try:
+                    held.enter_context(socket.socket()).bind((address, port))
+                except OSError:
+                    return False
+    return True

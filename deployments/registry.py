@@ -1,0 +1,172 @@
+"""Making Prefect's deployments what the cluster files say: plan, then act; what is not ours is not touched."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from typing import Any
+from uuid import UUID
+
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterTags,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, StateType
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
+from prefect.workers.process import ProcessWorker
+
+from deployments.declared import TAG, Change, Declared, changes
+
+#: Deployments that are asked for at once.
+_PAGE = 200
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What is to be done to the deployments of a Prefect server.
+
+    Args:
+        changes: By the deployment's name.
+        wanted: What is declared, by name.
+        present: Ids of what is there, by name.
+    """
+
+    changes: Mapping[str, Change]
+    wanted: Mapping[str, Declared]
+    present: Mapping[str, UUID]
+
+    @property
+    def empty(self) -> bool:
+        """Whether all is as it should be."""
+        return all(change == "keep" for change in self.changes.values())
+
+    def as_text(self) -> str:
+        """For people."""
+        lines = []
+        for name, change in self.changes.items():
+            if change != "keep":
+                each = self.wanted.get(name)
+                when = f"  ({each.cron} UTC)" if each is not None and each.cron else ""
+                lines.append(f"  {change:<7} {name}{when}")
+        kept = sum(change == "keep" for change in self.changes.values())
+        lines.append(f"  {kept} deployments are as they should be" if kept else "")
+        return "\n".join(line for line in lines if line)
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"deployments": [{"name": name, "change": change} for name, change in self.changes.items()]}
+
+
+def plan_registration(client: SyncPrefectClient, wanted: tuple[Declared, ...]) -> Registration:
+    """Compare what is declared with what the server has."""
+    by_name = {each.name: each for each in wanted}
+    present, versions = {}, {}
+    flows = {}
+    offset = 0
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    while page := client.read_deployments(deployment_filter=ours, limit=_PAGE, offset=offset):
+        offset += len(page)
+        for found in page:
+            if found.flow_id not in flows:
+                flows[found.flow_id] = client.read_flow(found.flow_id).name
+            name = f"{flows[found.flow_id]}/{found.name}"
+            present[name], versions[name] = found.id, found.version or ""
+    plan = changes({name: _version(each) for name, each in by_name.items()}, versions)
+    return Registration(plan, by_name, present)
+
+
+def register(client: SyncPrefectClient, registration: Registration, pool: str) -> None:
+    """Carry it out. Run again after it was cut off, it does the rest.
+
+    Args:
+        pool: Work pool whose workers run the flows; made if there is none of that name.
+    """
+    ensure_pool(client, pool)
+    for name, change in registration.changes.items():
+        if change == "remove":
+            client.delete_deployment(registration.present[name])
+        elif change != "keep":
+            _create(client, registration.wanted[name], pool)
+
+
+def ensure_pool(client: SyncPrefectClient, pool: str) -> None:
+    """Make the work pool, of type process, unless it is there."""
+    try:
+        client.read_work_pool(pool)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
+
+
+def settle_orphans(client: SyncPrefectClient) -> int:
+    """Say of runs that nobody carries out any more that they crashed; their deployment takes no other run before.
+
+    To be called where no worker runs: on the only machine that has one, before it is started.
+
+    Returns:
+        How many there were.
+    """
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    going_on = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
+    filters = FlowRunFilter(state=FlowRunFilterState(type=going_on))
+    settled = 0
+    while found := client.read_flow_runs(deployment_filter=ours, flow_run_filter=filters, limit=_PAGE):
+        for run in found:
+            text = "its worker was stopped while it ran; run it again: it carries on from what it finds"
+            client.set_flow_run_state(run.id, Crashed(message=text), force=True)
+            settled += 1
+    return settled
+
+
+def flow_of(each: Declared) -> Flow[..., Any]:
+    """The flow's object."""
+    module, _, name = each.entrypoint.rpartition(".")
+    found: Flow[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _version(each: Declared) -> str:
+    return each.version(_schema(each), installed_version("etcd-flows"))
+
+
+def _schema(each: Declared) -> dict[str, Any]:
+    """The form that people fill in: the cluster is chosen already."""
+    schema = flow_of(each).parameters.model_dump(exclude_unset=True)
+    cluster = schema["properties"]["cluster"]
+    cluster |= {"enum": [each.cluster], "default": each.cluster}
+    return schema
+
+
+def _create(client: SyncPrefectClient, each: Declared, pool: str) -> None:
+    flow = flow_of(each)
+    schedules = []
+    if each.cron:
+        schedule = CronSchedule(cron=each.cron, timezone="UTC")
+        parameters = dict(each.scheduled)
+        schedules = [DeploymentScheduleCreate(schedule=schedule, slug="cluster-file", parameters=parameters)]
+    client.create_deployment(
+        flow_id=client.create_flow_from_name(flow.name),
+        name=each.cluster,
+        version=_version(each),
+        schedules=schedules,
+        concurrency_limit=1,
+        concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy(each.collision)),
+        parameters={"cluster": each.cluster},
+        description=(flow.description or "").partition("\n")[0],
+        work_pool_name=pool,
+        tags=[TAG, each.cluster],
+        entrypoint=each.entrypoint,
+        parameter_openapi_schema=_schema(each),
+        enforce_parameter_schema=True,
+        pull_steps=[],
+    )

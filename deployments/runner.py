@@ -1,0 +1,151 @@
+"""Running a flow from the command line: Prefect's surroundings, progress on the terminal, the result printed.
+
+Prefect is imported here and not before. When the configured Prefect API does not answer (it may sit on the dead
+etcd) the same flow runs on an ephemeral local Prefect, and that is said.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from deployments.errors import show_error
+from flows.first_look import look_ahead
+from tasks.cluster.load import load_cluster
+from tasks.cluster.spec import Cluster
+from tasks.errors import EtcdFlowsError, InputError
+from tasks.reporting.progress import Event, line, listening
+from tasks.snapshots.lean import share_one_heap
+
+#: Seconds that a configured Prefect API has to answer before the run goes on without it.
+API_TIMEOUT = 5.0
+
+
+#: Flows that begin with a look at all hosts, which is begun while Prefect is imported; True if a preflight follows.
+LOOKS = {
+    "bootstrap_cluster": True,
+    "preflight_cluster": True,
+    "check_cluster": False,
+    "destroy_cluster": False,
+    "replace_member": False,
+}
+
+
+def run_flow(flow: str, cluster: str, *, as_json: bool, verbose: bool, parameters: Mapping[str, Any]) -> int:
+    """Run one flow and print its result; returns the exit code.
+
+    Args:
+        flow: Module and function name below ``flows``.
+        cluster: As the user typed it.
+        parameters: Further parameters of the flow.
+    """
+    spec = None
+    try:
+        # Prefect hands SIGTERM on, once the flow's own ends are done, to whoever had it before.
+        signal.signal(signal.SIGTERM, _interrupt)
+        spec = load_cluster(cluster).cluster  # problems are told before Prefect's seconds are spent
+        gc.disable()
+        share_one_heap()
+        if flow in LOOKS:
+            look_ahead(spec, preflight=LOOKS[flow])
+        with listening(_Terminal(verbose, quiet=as_json)), _prefect(verbose):
+            run = getattr(importlib.import_module(f"flows.{flow}"), flow)
+            # What is imported stays: to look through it for garbage, again and again and at the end of the process
+            # once more, takes a third of a second.
+            gc.freeze()
+            gc.enable()
+            result = run(cluster=cluster, **parameters)
+    except EtcdFlowsError as error:
+        return show_error(error, as_json=as_json)
+    except KeyboardInterrupt:
+        click.echo("interrupted: what was begun may be half done; the same command carries on from there", err=True)
+        if spec is not None and flow == "disaster_restore":
+            _tell_how_it_stands(spec, cluster)
+        return 1
+    finally:
+        gc.enable()
+    if as_json:
+        click.echo(json.dumps({"ok": result.exit_code == 0, **result.as_json()}, indent=2))
+    else:
+        click.echo(result.as_text())
+    return int(result.exit_code)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _tell_how_it_stands(spec: Cluster, called: str) -> None:
+    """Of a restore that was interrupted: which member stands how, and the commands to go on or back."""
+    from flows.restore_stands import how_it_stands
+
+    click.echo("asking the hosts how the restore stands ...", err=True)
+    try:
+        click.echo("\n".join(how_it_stands(spec, called)), err=True)
+    except KeyboardInterrupt:
+        click.echo("interrupted again: the same command tells, with --plan", err=True)
+
+
+class _Terminal:
+    """Shows progress on stderr."""
+
+    def __init__(self, verbose: bool, *, quiet: bool) -> None:
+        self._verbose = verbose
+        self._quiet = quiet
+
+    def __call__(self, event: Event) -> None:
+        if self._quiet and event.kind not in ("warning", "failed"):
+            return
+        if event.kind == "start" and not self._verbose:
+            return
+        colour = {"phase": "cyan", "done": "green", "failed": "red", "warning": "yellow"}.get(event.kind)
+        click.echo(click.style(line(event), fg=colour), err=True)
+
+
+@contextmanager
+def _prefect(verbose: bool) -> Iterator[None]:
+    """Prefect as a command-line tool needs it: quiet, patient at its first start, and independent of a dead server."""
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    if not verbose:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+        temporary_settings,
+    )
+
+    # A flow waits up to a second for the end of its heartbeat. Somebody sees this run, so unless told it needs none.
+    heartless = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    url = PREFECT_API_URL.value()
+    if url and _answers(url):
+        with temporary_settings(set_defaults=heartless):
+            yield
+        return
+    why = f"the Prefect API at {url} does not answer" if url else "no Prefect API is configured"
+    click.echo(f"{why}: running with a local, temporary one (this run is not in a shared UI) ...", err=True)
+    local = {PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True}
+    with temporary_settings(local, set_defaults=heartless, restore_defaults={PREFECT_API_URL}):
+        yield
+
+
+def _answers(url: str) -> bool:
+    if not url.startswith(("http://", "https://")):
+        raise InputError(f"PREFECT_API_URL is not an http(s) URL: {url}", remedy="correct or unset it")
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=API_TIMEOUT) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

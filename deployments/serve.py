@@ -1,0 +1,195 @@
+"""``etcd-flows serve``: everything on one machine: a Prefect server if none is configured, all deployments, a worker.
+
+The server and the worker are children of this process. When one of them ends, all of it ends with exit code 1: what
+started it (systemd, say) starts it again, and nothing is lost, since the database lies on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from deployments.api import ApiError, Served, api_errors
+from deployments.declared import declared
+from deployments.errors import show_error
+from deployments.served_clusters import cluster_directories, served_clusters
+from tasks.cluster.spec import Cluster
+from tasks.errors import EtcdFlowsError
+
+#: Seconds until a fresh database is migrated and the server answers: 20 on two cores.
+START_SECONDS = 180.0
+#: Seconds that the worker gets to end: a run of a flow is told first, and has 30 seconds (Prefect's own grace).
+STOP_SECONDS = 45.0
+#: Seconds between two looks for due runs; a run by the API starts that much later at most.
+POLL_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to serve.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on.
+        limit: Runs at the same time.
+        pool: Name of the work pool.
+        state: Directory of the database and the credentials.
+        notify: Notification block of the automations, ``type/name``; empty: they only leave an event.
+    """
+
+    host: str
+    port: int
+    limit: int
+    pool: str
+    state: Path | None
+    notify: str = ""
+
+
+@dataclass
+class _Family:
+    """The processes of this one, in the order in which they were started."""
+
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str, words: list[str], log: Path) -> None:
+        with log.open("ab") as output:
+            self.processes[name] = subprocess.Popen(  # noqa: S603 - our own Python
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def ended(self) -> str | None:
+        """One that is not there any more."""
+        return next((name for name, process in self.processes.items() if process.poll() is not None), None)
+
+    def stop(self) -> None:
+        """The worker first, so that it can still tell the server."""
+        for process in reversed(self.processes.values()):
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def run_serve(wanted: Wanted) -> int:
+    """Serve until told to stop (SIGTERM, Ctrl-C); returns the exit code."""
+    stop = threading.Event()
+
+    def told(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told)
+    family = _Family()
+    try:
+        return _serve(wanted, family, stop)
+    except EtcdFlowsError as error:
+        return show_error(error, as_json=False)
+    finally:
+        family.stop()
+
+
+def _serve(wanted: Wanted, family: _Family, stop: threading.Event) -> int:
+    clusters = served_clusters(os.environ)  # problems of the files are told before anything is started
+    os.environ["ETCD_FLOWS_CLUSTERS"] = os.pathsep.join(str(place) for place in cluster_directories(os.environ))
+    served = Served.of(os.environ, wanted.state)
+    auth, made = served.credentials()
+    if os.environ.get("PREFECT_API_URL"):
+        url = os.environ["PREFECT_API_URL"]
+    else:
+        url = _start_server(wanted, served, auth, family)
+        _until(lambda: _answers(url), family, served, stop)
+        served.announce(url)
+        _tell_server(url, served, auth if made else "")
+    if stop.is_set():
+        return 0
+    _register(clusters, url, wanted, alone="server" in family.processes)
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", str(POLL_SECONDS))
+    words = [sys.executable, "-m", "prefect", "worker", "start", "--pool", wanted.pool, "--type", "process"]
+    family.start("worker", [*words, "--limit", str(wanted.limit)], served.directory / "worker.log")
+    click.echo(f"serving {len(clusters)} clusters; a worker runs up to {wanted.limit} flows at once; Ctrl-C stops")
+    while not stop.wait(1.0):
+        if gone := family.ended():
+            raise ApiError(
+                f"the {gone} ended by itself: {_last_line(served.directory / f'{gone}.log')}",
+                state="all is stopped; runs that were going on are marked as crashed at the next start",
+                remedy=f"see {served.directory / f'{gone}.log'}, then start again",
+            )
+    click.echo("stopping: running flows are told to end")
+    return 0
+
+
+def _start_server(wanted: Wanted, served: Served, auth: str, family: _Family) -> str:
+    url = f"http://{wanted.host}:{wanted.port}/api"
+    os.environ |= {
+        "PREFECT_HOME": str(served.directory / "prefect"),
+        "PREFECT_API_URL": url,
+        "PREFECT_API_AUTH_STRING": auth,
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(served.directory / "ui"),
+        "DO_NOT_TRACK": "1",
+    }
+    click.echo(f"starting a Prefect server at {url} (its database is in {served.directory}) ...")
+    words = [sys.executable, "-m", "prefect", "server", "start", "--host", wanted.host, "--port", str(wanted.port)]
+    family.start("server", words, served.directory / "server.log")
+    return url
+
+
+def _tell_server(url: str, served: Served, new_auth: str) -> None:
+    click.echo(f"UI: {url.removesuffix('/api')}")
+    if new_auth:
+        click.echo(f"its user and password, made just now and shown only this once: {new_auth}")
+    click.echo(f"for other programs: PREFECT_API_URL={url} PREFECT_API_AUTH_STRING=$(cat {served.auth_file})")
+
+
+def _register(clusters: dict[str, Cluster], url: str, wanted: Wanted, *, alone: bool) -> None:
+    from prefect.client.orchestration import get_client
+
+    from deployments import automations
+    from deployments.registry import plan_registration, register, settle_orphans
+
+    with api_errors(url), get_client(sync_client=True) as client:
+        settled = settle_orphans(client) if alone else 0
+        plan = plan_registration(client, declared(clusters))
+        click.echo(plan.as_text())
+        register(client, plan, wanted.pool)
+        automations.register_automations(client, automations.declared(clusters), wanted.notify)
+        if settled:
+            click.echo(f"{settled} runs were going on when it was last stopped: marked as crashed, run them again")
+
+
+def _until(true: Callable[[], bool], family: _Family, served: Served, stop: threading.Event) -> None:
+    until = time.monotonic() + START_SECONDS
+    while not true() and not stop.is_set():
+        if family.ended() or time.monotonic() > until:
+            log = served.directory / "server.log"
+            raise ApiError(f"Prefect's server did not start: {_last_line(log)}", remedy=f"see {log}")
+        stop.wait(0.2)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310 - our own URL
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _last_line(log: Path) -> str:
+    said = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return said[-1] if said else "it said nothing"

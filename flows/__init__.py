@@ -1,0 +1,1 @@
+"""What happens, in order: one module a flow, each reading like the runbook it replaces."""

@@ -1,0 +1,62 @@
+"""How a run of a deployment ends: in a state that says what the command line says with its exit code.
+
+On the command line a flow returns its result, and the exit code tells how it went. A run of a deployment has no exit
+code: there a result that is not good has to end in a failed state, or the UI would show a partial backup as done.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec, Protocol, TypeVar, cast
+
+from prefect.runtime import deployment
+from prefect.states import Completed, Failed
+
+from tasks.errors import EtcdFlowsError
+
+Parameters = ParamSpec("Parameters")
+
+
+class Result(Protocol):
+    """What flows return."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all worked."""
+
+    def as_text(self) -> str:
+        """For people."""
+
+
+Returned = TypeVar("Returned", bound=Result)
+
+#: Names of states by exit code; ``etcd-flows trigger`` turns them back.
+STATE_NAMES = {1: "Failed", 2: "BadInput", 3: "Refused"}
+#: Characters of a message that Prefect's UI still shows well.
+LONGEST = 4000
+
+
+def ends_in_state(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """Have a flow's runs by deployment end in a state; a run from Python or the command line is left as it is."""
+
+    @functools.wraps(function)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        if deployment.id is None:
+            return function(*args, **kwargs)
+        try:
+            result = function(*args, **kwargs)
+        except EtcdFlowsError as error:
+            return cast(Returned, _failed(error.exit_code, str(error)))
+        if result.exit_code:
+            return cast(Returned, _failed(result.exit_code, result.as_text()))
+        return cast(Returned, Completed(message=result.as_text()[:LONGEST]))
+
+    # Prefect reads types from the signature, and would look their names up in this module.
+    run.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
+    return run
+
+
+def _failed(code: int, text: str) -> object:
+    return Failed(name=STATE_NAMES.get(code, "Failed"), message=text[:LONGEST])

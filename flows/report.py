@@ -1,0 +1,71 @@
+"""Reports of a run: Prefect's run log and artifacts, and the terminal's progress."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+
+from tasks.hosts.shell import close_all
+from tasks.plan import Plan
+from tasks.reporting import plans
+from tasks.reporting.human import plural
+from tasks.reporting.progress import Event, emit, line, listening
+from tasks.reporting.tables import Table, as_markdown, as_records
+from tasks.reporting.trend import data_uri
+
+#: Ends the name of the logger of what we say, to tell it from what Prefect says of itself.
+STEPS = "steps"
+_LEVELS = {"warning": logging.WARNING, "failed": logging.ERROR, "start": logging.DEBUG}
+
+
+def _to_run_log(event: Event) -> None:
+    try:
+        logger = get_run_logger()
+    except MissingContextError:
+        return
+    logger.getChild(STEPS).log(_LEVELS.get(event.kind, logging.INFO), line(event).strip())  # type: ignore[union-attr]
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Write progress into Prefect's run log; close all connections at the end."""
+    with listening(_to_run_log):
+        try:
+            yield
+        finally:
+            close_all()
+
+
+def publish_plan(plan: Plan, place: str = "host") -> None:
+    """Keep the plan as an artifact of the run, and say in one line what it is about.
+
+    Args:
+        place: What the plan's steps are on.
+    """
+    text, key = plans.as_markdown(plan, place), artifact_key("plan", plan.cluster)
+    create_markdown_artifact(text, key=key, description=plan.flow)
+    if not plan.empty:
+        places = plural(len({step.host for step in plan.steps}), place)
+        emit("info", f"plan {plan.digest[:12]}: {plural(len(plan.steps), 'step')} on {places}")
+
+
+def publish_table(name: str, cluster: str, table: Table, description: str) -> None:
+    """Keep a table as an artifact of the run."""
+    create_table_artifact(as_records(table), key=artifact_key(name, cluster), description=description)
+
+
+def publish_picture(name: str, cluster: str, svg: str, table: Table, description: str) -> None:
+    """Keep a picture, and below it the figures, as an artifact of the run."""
+    text = f"![{description}]({data_uri(svg)})\n\n{as_markdown(table)}\n"
+    create_markdown_artifact(text, key=artifact_key(name, cluster), description=description)
+
+
+def artifact_key(name: str, cluster: str) -> str:
+    """Prefect allows lowercase letters, digits and dashes in artifact keys."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{cluster}-{name}".lower()).strip("-")

@@ -1,0 +1,81 @@
+"""Restores noted in the stores (see :mod:`tasks.restore.notes`), without ever waiting long for a store."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from flows.restoring import Course
+from tasks.cluster.spec import Cluster
+from tasks.errors import EtcdFlowsError
+from tasks.reporting.progress import emit
+from tasks.restore.notes import End, Noted, Outcome, merged, new_end, note_begun, note_end, read_notes
+from tasks.restore.record import Record
+from tasks.snapshots.library import Library, key_at_hand
+from tasks.snapshots.signing import SigningKey
+from tasks.snapshots.stores.base import Store
+from tasks.snapshots.stores.open import open_stores
+
+#: Seconds that a store gets to take a note, before a restore goes on without.
+PATIENCE = 15.0
+
+
+def begins(cluster: Cluster, record: Record) -> None:
+    """Note in all stores that a restore begins; where that fails, it is said and the restore goes on."""
+    _in_all_stores(cluster, lambda store, key: note_begun(store, record, key), "that this restore begins")
+
+
+def ended(cluster: Cluster, record: Record, outcome: Outcome, course: Course | None, at: float | None = None) -> None:
+    """Note in all stores how a restore ended; where that fails, it is said.
+
+    Args:
+        course: Of the run that ended it, if this is the one.
+        at: Unix time, if it was not now.
+    """
+    writable, phases = (course.since_stop(course.writable_at), course.phases) if course else (None, [])
+    end: End = new_end(record, outcome, at or time.time(), writable=writable, phases=phases)
+    _in_all_stores(cluster, lambda store, key: note_end(store, record, end, key), "how this restore ended")
+
+
+def known(library: Library) -> tuple[Noted, ...]:
+    """All restores that the stores know of, the newest first."""
+    found = []
+    for catalog in library.catalogs:
+        try:
+            found.append(read_notes(library.stores[catalog.store], library.cluster.name, catalog.trusted))
+        except EtcdFlowsError as error:
+            emit("warning", f"store {catalog.store} does not tell of earlier restores: {error.message}")
+    return merged(found)
+
+
+def _in_all_stores(cluster: Cluster, work: Callable[[Store, SigningKey], None], what: str) -> None:
+    if not cluster.snapshots.stores:
+        return
+    try:
+        key, stores = key_at_hand(cluster), open_stores(cluster)
+    except EtcdFlowsError as error:
+        emit("warning", f"the stores are not told {what}: {error.message}")
+        return
+    failed: dict[str, str] = {}
+
+    def tell(name: str, store: Store) -> None:
+        try:
+            work(store, key)
+            failed.pop(name)
+        except EtcdFlowsError as error:
+            failed[name] = error.message
+        finally:
+            store.close()
+
+    threads = []
+    for name, store in stores.items():
+        failed[name] = f"it takes longer than {PATIENCE:.0f} s"
+        # A daemon, so that a store that never answers does not keep the process from ending.
+        threads.append(threading.Thread(target=tell, args=(name, store), name=f"note-{name}", daemon=True))
+        threads[-1].start()
+    until = time.monotonic() + PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    for name, why in sorted(dict(failed).items()):
+        emit("warning", f"store {name} is not told {what}: {why}")

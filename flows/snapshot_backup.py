@@ -1,0 +1,175 @@
+"""snapshot-backup: capture, prove, store, account for, and remove what is no longer wanted.
+
+The runbook that this replaces: `etcdctl snapshot save` on some member, copy the file somewhere, hope.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Literal
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.backup_report import ProgressReport, publish_backup, publish_backup_plan
+from flows.backup_results import BackupPlan, BackupResult
+from flows.capture_lock import capture_lock
+from flows.ending import ends_in_state
+from flows.events import snapshot_event
+from flows.fan_out import all_hosts_at_once
+from flows.opening import open_in_stores
+from flows.prepare import load, operator_files
+from flows.prune_snapshots import prune_stores
+from flows.report import reporting
+from tasks.cluster.spec import Cluster
+from tasks.errors import EtcdFlowsError, LockHeld
+from tasks.etcd.identity import identity_script, uuid_in
+from tasks.hosts.locking import HeldLock
+from tasks.hosts.shell import open_shell
+from tasks.pki.client import ClientFiles
+from tasks.reporting.progress import emit
+from tasks.snapshots.age_keys import locks_of
+from tasks.snapshots.backup import Backup, Means
+from tasks.snapshots.keep import Order
+from tasks.snapshots.lean import share_one_heap
+from tasks.snapshots.library import chosen
+from tasks.snapshots.manifest import Kind
+from tasks.snapshots.signing import ensure_signing_key
+from tasks.snapshots.source import Sources
+from tasks.snapshots.spool import spool_of
+from tasks.snapshots.stores.base import Store
+from tasks.snapshots.stores.open import open_stores
+from tasks.snapshots.tasks import ask_sources, capture_snapshot
+
+
+@flow(
+    name="snapshot-backup",
+    flow_run_name="backup-{cluster}",
+    task_runner=all_hosts_at_once(),
+    persist_result=False,
+)
+@ends_in_state
+def snapshot_backup(
+    cluster: str,
+    kind: Literal["manual", "scheduled"] = "manual",
+    requested_by: str = "",
+    reason: str = "",
+    plan_only: bool = False,
+) -> BackupResult:
+    """Take a snapshot of a running cluster, prove it, and put it into all stores of the cluster file.
+
+    Args:
+        cluster: Path of a cluster file, or the name of one in the clusters directory.
+        kind: Whether a schedule or a person asks for it; both are kept alike.
+        requested_by: Who asks for it, as claimed; kept in the manifest.
+        reason: Why, as claimed; kept in the manifest.
+        plan_only: Only show what would be done; nothing is captured, stored or removed.
+    """
+    share_one_heap()
+    with reporting():
+        spec = load(cluster)
+        stores = chosen(open_stores(spec), "")
+        try:
+            return _planned(spec, stores, kind, requested_by, reason, plan_only)
+        finally:
+            for store in stores.values():
+                store.close()
+
+
+def _planned(
+    spec: Cluster, stores: Mapping[str, Store], kind: Kind, requested_by: str, reason: str, plan_only: bool
+) -> BackupResult:
+    """Look, tell what will be done, do it, tell how it ended, to people and to whoever listens for events."""
+    began = time.monotonic()
+    try:
+        emit("phase", "ask the members")
+        files = operator_files(spec)
+        plan = BackupPlan(spec, ask_sources(spec, files), {name: store.where for name, store in stores.items()})
+        publish_backup_plan(plan)
+        if plan_only:
+            return BackupResult(plan)
+        with capture_lock(spec, "snapshot-backup") as lock:
+            order = Order(spec, _uuid(spec, lock), kind, str(flow_run.id or uuid.uuid4()), requested_by, reason)
+            backup = capture(order, stores, files, plan.sources)
+            result = _afterwards(plan, stores, backup, began)
+    except LockHeld as error:
+        snapshot_event("skipped", spec.name, {"why": error.message})
+        raise
+    except EtcdFlowsError as error:
+        if not plan_only:
+            snapshot_event("failed", spec.name, {"why": error.message, "stores": sorted(stores)})
+        raise
+    publish_backup(result)
+    _tell(result, backup)
+    return result
+
+
+def capture(order: Order, stores: Mapping[str, Store], files: ClientFiles, sources: Sources) -> Backup:
+    """Capture into all stores; within a flow run that holds the lock."""
+    spec = order.cluster
+    emit("phase", f"capture into {', '.join(stores)}")
+    progress = ProgressReport(spec.name)
+    means = Means(
+        stores=stores,
+        files=files,
+        locks=locks_of(spec.snapshots),
+        key=ensure_signing_key(spec),
+        spool=spool_of(spec.snapshots),
+        progress=progress,
+        tell=lambda text: emit("warning", text),
+    )
+    backup = capture_snapshot(order, means, sources)
+    progress.done()
+    emit("done", f"snapshot {backup.manifest.id} is in {', '.join(backup.manifests)}", seconds=backup.pumped.seconds)
+    return backup
+
+
+def _afterwards(plan: BackupPlan, stores: Mapping[str, Store], backup: Backup, began: float) -> BackupResult:
+    """Open what was stored, if the cluster file says so; then remove what no rule keeps. Neither undoes the backup."""
+    spec, wrong = plan.cluster, []
+    holding = {name: stores[name] for name in backup.manifests}
+    level = "stored"
+    if spec.snapshots.verify == "opened":
+        emit("phase", "open what was stored")
+        failures = open_in_stores(spec, holding, backup.manifest.id)
+        wrong += [f"{name}: it could not be opened: {error}" for name, error in failures.items()]
+        level = "stored" if failures else "opened"
+    pruned = prune_stores(spec, holding)
+    wrong += [f"{name}: old snapshots were not removed: {error}" for name, error in pruned.failed.items()]
+    return BackupResult(
+        plan,
+        backup,
+        tuple(wrong),
+        {name: tuple(ids) for name, ids in pruned.removed.items()},
+        level,
+        time.monotonic() - began,
+    )
+
+
+def _tell(result: BackupResult, backup: Backup) -> None:
+    manifest = backup.manifest
+    payload = {
+        "snapshot": manifest.id,
+        "stores": sorted(backup.manifests),
+        "failed": sorted(backup.failed),
+        "wrong": list(result.wrong),
+        "revision": manifest.revision_max,
+        "bytes": manifest.db_bytes,
+        "seconds": round(result.seconds, 1),
+    }
+    snapshot_event("failed" if result.exit_code else "completed", manifest.cluster, payload)
+
+
+def _uuid(spec: Cluster, lock: HeldLock | None) -> str:
+    """The cluster's UUID, from the first host that tells."""
+    for host in lock.hosts if lock else ():
+        try:
+            with open_shell(host) as shell:
+                found = uuid_in(spec, shell.run(identity_script(host), what="reading the identity").text)
+        except EtcdFlowsError:
+            continue
+        if found:
+            return found
+    return ""

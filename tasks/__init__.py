@@ -1,0 +1,1 @@
+"""How each step is done: one room a subject."""

@@ -1,0 +1,1 @@
+"""etcd itself: releases, settings, members, gates, checks."""

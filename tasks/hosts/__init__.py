@@ -1,0 +1,1 @@
+"""Reaching a host: connection pool, shell, files, facts, services."""

@@ -1,0 +1,82 @@
+"""A key space as of one moment, read page by page: of a snapshot, or of the running cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tasks.errors import HostError, SnapshotError, TransientHostError
+from tasks.etcd.rpc_keys import Page
+from tasks.etcd.rpc_types import KeyValue
+from tasks.keys.spans import Span
+
+#: Keys that the first request for a range asks for, and the most that any asks for: at etcd's largest value (1.5 MiB)
+#: no answer has more than 384 MiB, neither here nor in the member that makes it.
+FIRST_PAGE, LARGEST_PAGE = 16, 256
+
+#: Bytes that a page should have: enough to hardly feel the round trip, few enough not to be felt by the cluster.
+WANTED_PAGE = 2 << 20
+
+#: Asks for a page: first key, end (None: all), how many, at which revision.
+AskPage = Callable[[bytes, bytes | None, int, int], Page]
+
+
+@dataclass(frozen=True)
+class Keyspace:
+    """Keys and values as of one revision.
+
+    Args:
+        name: For people: a snapshot's id, or ``now``.
+        revision: As of which; never 0.
+    """
+
+    name: str
+    revision: int
+    ask: AskPage = field(repr=False)
+
+    def items(self, spans: Iterable[Span]) -> Iterator[KeyValue]:
+        """The keys of some ranges, in order within each; a page is held in memory at a time.
+
+        Raises:
+            TransientHostError: The cluster was compacted meanwhile, or no member answers.
+            SnapshotError: It can't be read without a password.
+            HostError: The member refuses.
+        """
+        limit = FIRST_PAGE
+        for span in spans:
+            start, more = span.start, True
+            while more:
+                page = self._page(start, span.end, limit)
+                yield from page.items
+                more = page.more and bool(page.items)
+                if more:
+                    start = page.items[-1].key + b"\0"
+                    limit = next_limit(page)
+
+    def _page(self, start: bytes, end: bytes | None, limit: int) -> Page:
+        try:
+            return self.ask(start, end, limit, self.revision)
+        except HostError as error:
+            raise _explained(error, self.name) from error
+
+
+def next_limit(page: Page) -> int:
+    """How many keys to ask for after this page. Pure."""
+    read = sum(len(item.key) + len(item.value) + 64 for item in page.items)
+    return max(FIRST_PAGE, min(LARGEST_PAGE, WANTED_PAGE * len(page.items) // max(read, 1)))
+
+
+def _explained(error: HostError, name: str) -> HostError | SnapshotError:
+    if "has been compacted" in error.message:
+        return TransientHostError(
+            f"the cluster compacted revisions while {name} was read",
+            state="nothing was changed",
+            remedy="run it again; if that does not help, choose fewer keys, so that reading takes less time",
+        )
+    if "user name is empty" in error.message:
+        return SnapshotError(
+            f"the keys of {name} can't be read: users and passwords are switched on in it (etcdctl auth enable)",
+            state="nothing was changed",
+            remedy="only disaster-restore brings back a snapshot with users and passwords, and then all of it",
+        )
+    return error

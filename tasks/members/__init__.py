@@ -1,0 +1,1 @@
+"""Changing who the members are: one that is broken is rebuilt, others join a restored one."""

@@ -1,0 +1,53 @@
+"""What an alert rule is. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Severity = Literal["info", "warning", "critical"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One alert.
+
+    Args:
+        alert: Its name; rules of the same name differ in severity. The heading of its text in ``docs/alerts.md``.
+        expr: PromQL; fires for every series that it gives.
+        held: How long that has to be so, in Prometheus's notation: ``2m``.
+        severity: ``critical``: clients suffer, or data is at risk, now. ``warning``: they will unless somebody acts.
+            ``info``: worth knowing on a working day.
+        summary: One line; labels as ``{{ $labels.member }}``.
+        description: What is known, with the numbers.
+    """
+
+    alert: str
+    expr: str
+    held: str
+    severity: Severity
+    summary: str
+    description: str
+
+    def as_data(self, runbooks: str) -> dict[str, Any]:
+        """The rule as Prometheus reads it; ``runbooks`` is where the text about all alerts is to be found."""
+        return {
+            "alert": self.alert,
+            "expr": self.expr,
+            "for": self.held,
+            "labels": {"severity": self.severity},
+            "annotations": {
+                "summary": self.summary,
+                "description": self.description,
+                "runbook_url": f"{runbooks}#{self.alert.lower()}",
+            },
+        }
+
+
+def selector(cluster: str, *matchers: str) -> str:
+    """Braces with what selects the series of that cluster's members; names hold nothing that PromQL would escape."""
+    return "{" + ", ".join((f'job="{JOB}"', f'cluster="{cluster}"', *matchers)) + "}"
+
+
+#: The job under which members are scraped.
+JOB = "etcd"

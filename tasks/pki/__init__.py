@@ -1,0 +1,1 @@
+"""Certificates: the operator's CA, what the hosts need of it, and what is on them already."""

@@ -1,0 +1,1 @@
+"""Plans, tables, progress and artifacts: what people get to see."""

@@ -1,0 +1,78 @@
+"""A plan as text, Markdown and JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.plan import Plan, Step
+from tasks.reporting.human import plural
+
+
+def as_text(plan: Plan) -> str:
+    """The plan for a terminal: what, where, why, and what changes."""
+    if plan.empty:
+        return "\n".join([f"{plan.cluster}: nothing to do, the hosts are as the cluster file says.", *_notes(plan)])
+    count = f"{plural(len(plan.steps), 'step')} on {plural(len({step.host for step in plan.steps}), 'host')}"
+    lines = [f"{plan.flow} {plan.cluster}: {count} (plan {plan.digest[:12]})", *_notes(plan)]
+    for number, phase in enumerate(plan.phases, 1):
+        together = len(phase.hosts) > 1
+        lines.append(f"{number}. {phase.name}" + (f"  [{len(phase.hosts)} hosts at once]" if together else ""))
+        for step in phase.steps:
+            lines.extend(_step_lines(step))
+        if phase.undo:
+            lines.append("   if it does not get healthy, its former settings are put back and the run stops")
+    return "\n".join(lines)
+
+
+def _notes(plan: Plan) -> list[str]:
+    return [f"note: {note}" for note in plan.notes]
+
+
+def _step_lines(step: Step) -> list[str]:
+    why = f"  ({step.why})" if step.why else ""
+    return [f"   {step.host}: {step.summary}{why}", *(f"      {change}" for change in step.changes)]
+
+
+def as_markdown(plan: Plan, place: str = "host") -> str:
+    """The plan for Prefect's artifact view.
+
+    Args:
+        place: What its steps are on.
+    """
+    if plan.empty:
+        return "\n".join([f"{plan.cluster}: nothing to do", *_notes(plan)]) if place != "host" else as_text(plan)
+    lines = [f"# {plan.flow} {plan.cluster}", "", *(f"> {note}" for note in plan.notes), ""]
+    for number, phase in enumerate(plan.phases, 1):
+        lines += ["", f"## {number}. {phase.name}", "", f"| {place} | step | why |", "| --- | --- | --- |"]
+        lines += [f"| {s.host} | {s.summary} | {s.why} |".replace("\n", " ") for s in phase.steps]
+        changes = [f"{step.host}: {change}" for step in phase.steps for change in step.changes]
+        if changes:
+            lines += ["", "```diff", *changes, "```"]
+    return "\n".join([*lines, "", f"Plan digest `{plan.digest}`"])
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan for machines; keys are stable."""
+    return {
+        "flow": plan.flow,
+        "cluster": plan.cluster,
+        "digest": plan.digest,
+        "empty": plan.empty,
+        "notes": list(plan.notes),
+        "phases": [
+            {
+                "name": phase.name,
+                "steps": [
+                    {
+                        "host": step.host,
+                        "name": step.name,
+                        "summary": step.summary,
+                        "why": step.why,
+                        "changes": list(step.changes),
+                    }
+                    for step in phase.steps
+                ],
+            }
+            for phase in plan.phases
+        ],
+    }

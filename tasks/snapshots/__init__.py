@@ -1,0 +1,1 @@
+"""Snapshots: capture, proof, encryption, stores, catalog, retention."""

@@ -1,0 +1,1 @@
+"""Places where snapshots are kept, behind one small interface."""

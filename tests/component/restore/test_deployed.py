@@ -1,0 +1,315 @@
+"""disaster-restore as a deployment: approved in the UI, refused there, or not answered at all; and cancelled there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.demo import processes
+from tests.e2e.conftest import PrefectServer
+from tests.lab.system import wait_until
+from tests.loopback import NAMES, Loopback
+
+pytestmark = [pytest.mark.component, pytest.mark.slow, pytest.mark.timeout(400)]
+
+AGAIN = ("--confirm", "demo", "--again", "--accept", "no-safety-snapshot")
+SERVE = Path(__file__).with_name("serve.py")
+
+
+class Deployed:
+    """The deployment, and the API that the UI uses."""
+
+    def __init__(self, server: PrefectServer, members: Loopback) -> None:
+        self.members = members
+        self.url = server.url
+        self.id = ""
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """GET, or POST with a body."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, {"content-type": "application/json"})  # noqa: S310
+        until = time.monotonic() + 30
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - our own server
+                    text = answer.read()
+                return json.loads(text) if text else None
+            except urllib.error.HTTPError as error:
+                # its database is busy; Prefect's own clients ask again too
+                if error.code != 503 or time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
+
+    def begin(self, **parameters: Any) -> str:
+        """Have it run; returns the run's id."""
+        known = {"cluster": str(self.members.file)} | parameters
+        return str(self.ask(f"/deployments/{self.id}/create_flow_run", {"parameters": known})["id"])
+
+    def state(self, run: str) -> tuple[str, str]:
+        """Type and message of the run's state."""
+        state = self.ask(f"/flow_runs/{run}")["state"]
+        return str(state["type"]), str(state.get("message") or "")
+
+    def wait(self, run: str, kind: str, seconds: float = 90) -> str:
+        """Wait for a state; returns its message."""
+        ends = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+        wait_until(f"{run} is {kind}", lambda: self.state(run)[0] in {kind} | ends, seconds)
+        found, message = self.state(run)
+        assert found == kind, message
+        return message
+
+    def answer(self, run: str, **given: str) -> str:
+        """Fill in the form; returns the API's status."""
+        return str(self.ask(f"/flow_runs/{run}/resume", {"run_input": given})["status"])
+
+    def paused(self, run: str, times: int) -> dict[str, Any]:
+        """Wait until it is paused for the so-manieth time; returns the state."""
+
+        def pauses() -> list[dict[str, Any]]:
+            states = self.ask(f"/flow_run_states/?flow_run_id={run}")
+            return [state for state in states if state["type"] == "PAUSED"]
+
+        wait_until(f"{run} is paused", lambda: len(pauses()) >= times or self.state(run)[0] == "FAILED", 60)
+        assert self.state(run)[0] == "PAUSED", self.state(run)
+        return max(pauses(), key=lambda state: str(state["timestamp"]))
+
+    def description(self, run: str, state: dict[str, Any]) -> str:
+        """What the form says above its fields; it is there a moment after the run has paused."""
+        keys = state["state_details"]["run_input_keyset"]
+        found: list[str] = []
+
+        def there() -> bool:
+            with contextlib.suppress(urllib.error.HTTPError):
+                self.ask(f"/flow_runs/{run}/input/{keys['schema']}")
+                found.append(str(self.ask(f"/flow_runs/{run}/input/{keys['description']}")))
+            return bool(found)
+
+        wait_until("the form is there", there, 20)
+        return found[0]
+
+
+@pytest.fixture(scope="module")
+def deployed(server: PrefectServer, members: Loopback) -> Iterator[Deployed]:
+    made = Deployed(server, members)
+    members.ctl(NAMES[0], "put kept before")
+    members.run("snapshot-backup")
+    members.ctl(NAMES[0], "put kept after")
+    environ = members.environment() | {"PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+    with (members.root / "serve.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(SERVE)],
+            cwd=members.root,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        until = time.monotonic() + 60
+        while not made.id:
+            assert process.poll() is None, (members.root / "serve.log").read_text()
+            assert time.monotonic() < until
+            with contextlib.suppress(urllib.error.URLError):
+                made.id = made.ask("/deployments/name/disaster-restore/restore")["id"]
+            time.sleep(0.2)
+        yield made
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(40)
+
+
+def values(members: Loopback) -> set[str]:
+    return {members.ctl(name, "get kept --print-value-only").strip() for name in NAMES}
+
+
+def locked(members: Loopback) -> bool:
+    return any(found.is_dir() for name in NAMES for found in members.records(name, "lock").glob("*"))
+
+
+def test_no_answer_means_no(deployed: Deployed) -> None:
+    members = deployed.members
+    before = members.pids()
+    message = deployed.wait(deployed.begin(approval_seconds=3), "FAILED")
+    assert "which means no" in message
+    assert members.pids() == before
+    assert not any(members.records(name, "restore").exists() for name in NAMES)
+
+
+def test_typed_names_and_a_plan_that_became_another(deployed: Deployed) -> None:
+    members = deployed.members
+    run = deployed.begin(requested_by="night shift")
+    first = deployed.description(run, deployed.paused(run, 1))
+    assert "everything written since is lost" in first
+    assert not locked(members), "no lock is held while it waits"
+    assert deployed.answer(run, cluster="demo") == "REJECT", "the form wants a reason"
+    assert deployed.answer(run, cluster="prod-a", reason="a test") == "ACCEPT"
+    assert "'prod-a' was typed" in deployed.description(run, deployed.paused(run, 2))
+    for name in NAMES[1:]:
+        processes.kill_member(members.root / name)
+    assert deployed.answer(run, cluster="demo", reason="first yes") == "ACCEPT"
+    third = deployed.description(run, deployed.paused(run, 3))
+    assert "have changed since the plan was approved" in third
+    assert "there is no way back" in third
+    assert not any(members.records(name, "restore").exists() for name in NAMES), "nothing was begun"
+    assert deployed.answer(run, cluster="demo", reason="second yes", requested_by="J. Doe") == "ACCEPT"
+    deployed.wait(run, "COMPLETED")
+    assert values(members) == {"before"}
+    for name in NAMES:
+        record = json.loads(members.records(name, "restored.json").read_text())
+        assert (record["requested_by"], record["reason"], record["had_quorum"]) == ("J. Doe", "second yes", False)
+
+
+def test_cancelled_in_the_middle(deployed: Deployed) -> None:
+    """The first restored member is frozen, so the run can't get on; what it was cancelled in stays as it is."""
+    members = deployed.members
+    before = members.pids()[NAMES[0]]
+    run = deployed.begin(confirm="demo", again=True, accept=["no-safety-snapshot"])
+    frozen: list[int] = []
+
+    def freeze() -> bool:
+        pid = members.pids().get(NAMES[0], before)
+        if pid != before:
+            os.kill(pid, signal.SIGSTOP)
+            frozen.append(pid)
+        return pid != before
+
+    wait_until("the first restored member is there", freeze, 90)
+    try:
+        deployed.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}, "force": True})
+        try:
+            deployed.wait(run, "CANCELLED", 150)
+        finally:
+            print((members.root / "serve.log").read_text()[-6000:])
+        there = members.pids()
+        assert there[NAMES[0]] == frozen[0]
+        assert NAMES[2] not in there, "it is started last, and was not yet"
+        assert members.records(NAMES[2], "hold").exists()
+        assert members.records(NAMES[2], "restore/record.json").exists()
+    finally:
+        os.kill(frozen[0], signal.SIGCONT)
+    artifacts = deployed.ask("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+    (told,) = (str(found["data"]) for found in artifacts if found["key"] == "demo-restore")
+    assert f"{NAMES[0]}: runs on the restored data" in told
+    assert f"{NAMES[2]}: stopped and held, set to the restored data" in told
+    assert f"to go on: etcd-flows disaster-restore {members.file} --confirm demo" in told
+    assert "--go-back" in told
+    assert members.pids() == there, "nothing was started or stopped since"
+    members.run("disaster-restore", "--confirm", "demo")
+    assert values(members) == {"before"}
+
+
+@pytest.mark.parametrize(
+    ("number", "point", "stopped", "said"),
+    [
+        (signal.SIGINT, f"done/{NAMES[1]}/push", 0, "runs on its former data, nothing holds it"),
+        (signal.SIGTERM, f"done/{NAMES[1]}/hold", 3, "stopped and held, set to its former data"),
+    ],
+    ids=["interrupted", "terminated"],
+)
+def test_the_command_line_is_stopped(
+    deployed: Deployed, number: signal.Signals, point: str, stopped: int, said: str
+) -> None:
+    """While one host is between two steps: its next step is not begun, and the same command goes on later."""
+    members = deployed.members
+    flag = members.root / f"go-{number.name}"
+    paused = (sys.executable, "-m", "tests.e2e.paused_run", point, str(flag))
+    process = subprocess.Popen(
+        members.argv("disaster-restore", *AGAIN, program=paused),
+        cwd=members.root,
+        env=members.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until("the run is at the point", flag.with_name(f"{flag.name}.paused").exists, 120)
+    wait_until("the other hosts are", lambda: len(members.pids()) == len(NAMES) - stopped, 60)
+    process.send_signal(number)
+    wait_until("the lock is free", lambda: not locked(members), 60)
+    flag.touch()
+    _, stderr = process.communicate(timeout=90)
+    assert process.returncode == 1, stderr
+    assert stderr.count(said) == len(NAMES), stderr
+    assert f"to go on: etcd-flows disaster-restore {members.file} --confirm demo" in stderr
+    assert len(members.pids()) == len(NAMES) - stopped
+    assert not members.records(NAMES[1], "restore/unpacked").exists() or stopped, "its next step was begun"
+    members.run("disaster-restore", *AGAIN)
+    assert values(members) == {"before"}
+
+
+def beside(members: Loopback) -> dict[str, set[str]]:
+    """All data dirs on each host."""
+    return {
+        name: {found.name for found in Path(members.spec.host(name).paths.data_dir).iterdir() if found.is_dir()}
+        for name in NAMES
+    }
+
+
+def test_old_data_goes_when_it_is_no_only_copy(deployed: Deployed) -> None:
+    """What the restores of this module have left; a run that is killed is carried on."""
+    members = deployed.members
+    before, pids = beside(members), members.pids()
+    assert all(len(dirs) >= 3 for dirs in before.values()), before
+    assert "called 'demo'" in members.run("prune-data-dirs", "--confirm", "prod-a", code=3)["errors"][0]["message"]
+    refused = members.run("prune-data-dirs", "--confirm", "demo", code=3)
+    assert "no verified snapshot in a store is newer" in refused["errors"][0]["message"]
+    members.run("snapshot-backup")
+    assert "no verified snapshot" in members.run("prune-data-dirs", "--plan", code=3)["errors"][0]["message"]
+    members.run("restore-drill")
+    planned = members.run("prune-data-dirs", "--plan", "--keep", "1")
+    assert beside(members) == before
+    assert {(one["host"], one["path"].rpartition("/")[2]) for one in planned["found"]} == {
+        (name, found) for name, dirs in before.items() for found in dirs if f"/{found}" not in current(members, name)
+    }
+    assert all(one["restore"] for one in planned["found"] if not one["path"].endswith("/member"))
+
+    killed = subprocess.run(
+        members.argv(
+            "prune-data-dirs",
+            *("--keep", "1", "--confirm", "demo"),
+            program=(sys.executable, "-m", "tests.e2e.killed_run", f"done/{NAMES[0]}/remove"),
+        ),
+        cwd=members.root,
+        env=members.environment(),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed
+    # As a kill in the middle of the removal leaves it.
+    data = Path(members.spec.host(NAMES[1]).paths.data_dir)
+    gone = data / f".pruned-{'0' * 8}"
+    (gone / "member").mkdir(parents=True)
+    members.run("prune-data-dirs", "--keep", "1", "--confirm", "demo")
+    assert {len(dirs) for dirs in beside(members).values()} == {2}
+    assert not gone.exists()
+    assert members.run("prune-data-dirs", "--keep", "1", "--plan")["plan"]["empty"]
+
+    assert "taken back" in str(members.run("prune-data-dirs", "--keep", "0", "--plan")["plan"]["notes"])
+    members.run("prune-data-dirs", "--keep", "0", "--confirm", "demo")
+    for name, dirs in beside(members).items():
+        (left,) = dirs
+        assert f"/{left}" in current(members, name)
+    assert members.pids() == pids
+    assert values(members) == {"before"}
+    refused = members.run("disaster-restore", "--go-back", "--confirm", "demo", code=3)
+    assert "none to take back" in refused["errors"][0]["message"]
+
+
+def current(members: Loopback, name: str) -> str:
+    """The data dir that the member runs on."""
+    return members.records(name, "data-dir").read_text().strip()

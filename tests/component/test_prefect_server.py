@@ -1,0 +1,83 @@
+"""The versions that were pinned really work together: a server starts, and a flow of ours is recorded by it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.component
+
+START_SECONDS = 180  # a fresh database is migrated first: about 20 s on two free cores
+
+RECORD = """
+from prefect import flow, task
+from prefect.client.orchestration import get_client
+
+@task
+def step() -> int:
+    return 41
+
+@flow
+def recorded() -> int:
+    return step.submit().result() + 1
+
+assert recorded() == 42
+with get_client(sync_client=True) as client:
+    runs = client.read_flow_runs()
+assert [run.state.type.value for run in runs] == ["COMPLETED"], runs
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = tmp_path_factory.mktemp("prefect")
+    env = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    log = (home / "server.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        env=env,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        _wait(f"{url}/health", process, home / "server.log")
+        yield {**env, "PREFECT_API_URL": url}
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+        log.close()
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()[-2000:]
+        try:
+            with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own URL
+                assert answer.status == 200
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    pytest.fail(f"no answer within {START_SECONDS} s: {log.read_text()[-2000:]}")
+
+
+def test_a_server_starts_and_records_a_flow(server: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RECORD], env=server, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

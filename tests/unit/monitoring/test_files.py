@@ -1,0 +1,62 @@
+"""``etcd-flows monitoring files``: what is written for a Prometheus of one's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+from click.testing import CliRunner, Result
+
+from deployments.cli import main
+from tests.unit.cluster.files import MINIMAL
+
+OVER_TLS = "monitoring: {metrics: {scheme: https}, runbooks: https://wiki.example.com/alerts}\n"
+
+
+def run(tmp_path: Path, text: str, *words: str) -> Result:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(text)
+    return CliRunner().invoke(main, ["monitoring", "files", str(file), str(tmp_path / "out"), *words])
+
+
+def test_three_files_that_find_each_other(tmp_path: Path) -> None:
+    done = run(tmp_path, MINIMAL + OVER_TLS)
+    assert done.exit_code == 0, done.output
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "etcd-prod-a.rules.yml",
+        "etcd-prod-a.scrape.yml",
+        "etcd-prod-a.targets.yml",
+    ]
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}
+    (job,) = yaml.safe_load((out / "etcd-prod-a.scrape.yml").read_text())["scrape_configs"]
+    assert job["scheme"] == "https"
+    assert job["file_sd_configs"] == [{"files": ["etcd-prod-a.targets.yml"]}]
+    assert job["tls_config"]["ca_file"] == "etcd-prod-a.tls/ca.crt"
+    targets = yaml.safe_load((out / "etcd-prod-a.targets.yml").read_text())
+    assert [target["targets"] for target in targets] == [[f"10.0.0.1{n}:2381"] for n in (1, 2, 3)]
+    assert f"rule_files: [{out}/*.rules.yml]" in done.output
+    assert f"Into {out}/etcd-prod-a.tls" in done.output
+    assert "https://wiki.example.com/alerts#etcdnoleader" in (out / "etcd-prod-a.rules.yml").read_text()
+
+
+def test_only_what_differs_is_written_and_nobody_else_s(tmp_path: Path) -> None:
+    assert run(tmp_path, MINIMAL + "monitoring: {}\n").exit_code == 0
+    other = tmp_path / "out" / "etcd-other.rules.yml"
+    other.write_text("theirs")
+    again = run(tmp_path, MINIMAL + "monitoring: {}\n", "--json")
+    assert json.loads(again.output)["changed"] == []
+    more = MINIMAL + "  - {name: etcd-04, address: 10.0.0.14}\nmonitoring: {}\n"
+    assert json.loads(run(tmp_path, more, "--json").output)["changed"] == [
+        "etcd-prod-a.rules.yml",
+        "etcd-prod-a.targets.yml",
+    ]
+    assert other.read_text() == "theirs"
+
+
+def test_a_cluster_without_the_section_is_refused(tmp_path: Path) -> None:
+    done = run(tmp_path, MINIMAL)
+    assert done.exit_code == 2
+    assert "no `monitoring` section" in done.output
+    assert not (tmp_path / "out").exists()

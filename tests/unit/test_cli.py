@@ -1,0 +1,114 @@
+"""The command line as users meet it, without a flow being run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CLI = [sys.executable, "-m", "deployments.cli"]
+ROOT = Path(__file__).parents[2]
+
+GOOD = """\
+name: prod-a
+hosts:
+  - {name: etcd-01, address: 192.0.2.11}
+  - {name: etcd-02, address: 192.0.2.12}
+  - {name: etcd-03, address: 192.0.2.13}
+"""
+
+
+def run(*words: str, cwd: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
+    return subprocess.run([*CLI, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--help",), ("--version",), ("bootstrap-cluster", "--help"), ("completion", "bash"), ("version",)],
+    ids=" ".join,
+)
+def test_help_version_and_completion_import_nothing_heavy(words: tuple[str, ...]) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "deployments.cli", *words],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "click" in imported
+    assert not imported & {"prefect", "pydantic", "fabric", "paramiko", "etcd3", "grpc", "cryptography", "rich"}
+
+
+def test_tab_completion_answers_without_prefect() -> None:
+    done = run(_ETCD_FLOWS_COMPLETE="bash_complete", COMP_WORDS="etcd-flows boot", COMP_CWORD="1")
+    assert "bootstrap-cluster" in done.stdout
+
+
+def test_validate_tells_every_problem_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(GOOD.replace("192.0.2.12", "192.0.2.11").replace("name: prod-a", "name: prod-a\nhost: x"))
+    done = run("validate", str(file))
+    assert done.returncode == 2
+    assert f"{file}:2:1: error: host: " in done.stderr
+    assert "did you mean" in done.stderr
+    assert f"{file}:5:" in done.stderr
+    assert "2 problems; nothing was touched" in done.stderr
+
+
+def test_validate_in_json(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(GOOD)
+    bad.write_text("name: prod-a\n")
+    assert json.loads(run("validate", str(good), "--json").stdout) == {"ok": True, "problems": []}
+    answer = json.loads(run("validate", str(bad), "--json").stdout)
+    assert answer["ok"] is False
+    assert answer["problems"][0]["file"] == str(bad)
+
+
+def test_a_file_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
+    done = run("validate", "no-such-cluster", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no-such-cluster" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_flow_refuses_a_bad_file_before_it_starts_anything(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("name: prod-a\nhosts: []\n")
+    done = run("bootstrap-cluster", str(file), "--json")
+    assert done.returncode == 2
+    answer = json.loads(done.stdout)
+    assert answer["ok"] is False
+    assert answer["error"] == "ClusterFileError"
+    assert "Prefect" not in done.stderr
+
+
+def test_another_package_of_our_names_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "__init__.py").write_text("")
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "deployments" / "cli.py"), "version"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert str(tmp_path) in done.stderr
+    assert "PYTHONPATH" in done.stderr
+
+
+def test_the_schema_is_json() -> None:
+    assert json.loads(run("schema").stdout)["$schema"].startswith("https://json-schema.org/")

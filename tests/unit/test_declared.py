@@ -1,0 +1,119 @@
+"""Which deployments there are, and what has to be done to those that a server has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployments.automations import allowed
+from deployments.declared import OFFERED, changes, declared, prefect_yaml
+from deployments.served_clusters import served_clusters
+from deployments.trigger import parse_parameters
+from tasks.cluster.spec import StoreSettings
+from tasks.errors import InputError, Several
+from tests import etcd_specs
+
+HOSTS = "hosts: [{name: etcd-01, address: 10.0.0.11}]\n"
+
+
+def test_a_schedule_only_where_there_is_a_store() -> None:
+    bare = etcd_specs.cluster()
+    wanted = replace(bare.snapshots, schedule="0 */6 * * *", stores=(StoreSettings("local", Path("/srv")),))
+    stored = replace(bare, snapshots=wanted)
+    found = {each.name: each for each in declared({"b": stored, "a": bare})}
+    assert len(found) == 2 * len(OFFERED)
+    assert found["snapshot-backup/a"].cron is None
+    assert found["snapshot-backup/b"].cron == "0 */6 * * *"
+    assert found["check-cluster/a"].cron
+    assert found["disaster-restore/b"].cron is None
+    yaml = prefect_yaml(declared({"b": stored}), "pool")["deployments"]
+    (backup,) = [each for each in yaml if each["entrypoint"] == "flows.snapshot_backup.snapshot_backup"]
+    assert backup["schedules"][0]["parameters"] == {"kind": "scheduled"}
+    assert backup["parameters"] == {"cluster": "b"}
+
+
+def test_every_flow_is_offered() -> None:
+    flows = Path(__file__).parents[2] / "flows"
+    texts = {path.stem: path.read_text() for path in flows.glob("*.py")}
+    found = {name for name, text in texts.items() if "\n@flow(" in text}
+    assert [name for name in found if "\n@ends_in_state\n" not in texts[name]] == [], "else a bad run ends as Completed"
+    assert found == {each.module for each in OFFERED}, "a new flow joins by one line in deployments/declared.py"
+
+
+def test_the_version_tells_every_difference() -> None:
+    (one, *_) = declared({"a": etcd_specs.cluster()})
+    versions = {
+        one.version({}, "1"),
+        one.version({}, "2"),
+        one.version({"more": 1}, "1"),
+        replace(one, cron="1 * * * *").version({}, "1"),
+    }
+    assert len(versions) == 4
+    assert one.version({}, "1") in versions
+
+
+@pytest.mark.parametrize(
+    ("cron", "hours"), [("0 */6 * * *", 9), ("0 3 * * *", 36), ("0 8,20 * * *", 18), ("0 4 * * 0", 252)]
+)
+def test_when_a_backup_counts_as_missed(cron: str, hours: float) -> None:
+    assert allowed(cron) == timedelta(hours=hours)
+
+
+def test_often_backups_are_not_missed_at_once() -> None:
+    assert allowed("*/5 * * * *") == timedelta(minutes=15)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("12")),
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("12")),
+)
+def test_changes_lead_to_what_is_wanted(wanted: dict[str, str], present: dict[str, str]) -> None:
+    after = dict(present)
+    for name, change in changes(wanted, present).items():
+        if change == "remove":
+            del after[name]
+        elif change != "keep":
+            assert (change == "create") == (name not in present)
+            after[name] = wanted[name]
+    assert after == wanted
+
+
+def test_clusters_by_their_files(tmp_path: Path) -> None:
+    environ = {"ETCD_FLOWS_CLUSTERS": str(tmp_path)}
+    with pytest.raises(InputError, match="no cluster file in"):
+        served_clusters(environ)
+    (tmp_path / "b.yaml").write_text("name: beta\n" + HOSTS)
+    (tmp_path / "a.yml").write_text("name: alpha\n" + HOSTS)
+    assert {name: cluster.name for name, cluster in served_clusters(environ).items()} == {"a": "alpha", "b": "beta"}
+    assert set(served_clusters(environ, ["b"])) == {"b"}
+    with pytest.raises(InputError, match=r"no cluster file c\.yaml"):
+        served_clusters(environ, ["c"])
+    (tmp_path / "a.yml").write_text("name: alpha\nhost: 1\n")
+    (tmp_path / "b.yaml").write_text("name: [")
+    with pytest.raises(Several) as caught:
+        served_clusters(environ)
+    assert "a.yml" in str(caught.value)
+    assert "b.yaml" in str(caught.value)
+
+
+def test_shipped_examples_are_nobodys_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with pytest.raises(InputError, match="no cluster file in"):
+        served_clusters({})
+
+
+def test_parameters_as_typed() -> None:
+    assert parse_parameters(["a=true", "b=x=y", 'c=["etcd-01"]', "d=", "e=12"]) == {
+        "a": True,
+        "b": "x=y",
+        "c": ["etcd-01"],
+        "d": "",
+        "e": 12,
+    }
+    with pytest.raises(InputError):
+        parse_parameters(["--plan"])
