@@ -50,7 +50,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 test: $(VENV)/.dev test-tools lab-tools releases s3-server prometheus
-	$(PYTEST) $(PARALLEL) --durations=15 tests/unit tests/component tests/e2e
+	$(PYTEST) $(PARALLEL) --durations=15 tests/unit tests/component tests/e2e || $(BIN)/python -m tests.again $$?
 
 test-fast: $(VENV)/.dev test-tools s3-server prometheus
 	$(PYTEST) $(PARALLEL) --durations=5 tests/unit tests/component
