@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 
+from tasks.cluster.build_monitoring import build_monitoring, build_release
 from tasks.cluster.build_restore import build_restore
 from tasks.cluster.build_snapshots import build_snapshots
 from tasks.cluster.model import ClusterSection
@@ -14,10 +15,8 @@ from tasks.cluster.spec import (
     EtcdSettings,
     Host,
     Jump,
-    MonitoringSettings,
     Paths,
     PkiSettings,
-    Release,
     Ssh,
     is_ip,
 )
@@ -32,18 +31,16 @@ def build(model: ClusterSection, around: Surroundings, source: Path | None) -> C
         around: Directory and environment that paths depend on.
         source: The file's path, to be kept in the result.
     """
-    etcd, pki, release = model.etcd, model.pki, model.etcd.release
+    etcd, pki = model.etcd, model.pki
     everywhere = _any_address(model.hosts)
-    is_path = release.source != "official" and "://" not in release.source
+
+    def resolve(host: HostSection) -> Host:
+        return _host(host, model, around, everywhere)
+
     return Cluster(
         name=model.name,
-        hosts=tuple(_host(host, model, around, everywhere) for host in model.hosts),
-        release=Release(
-            version=etcd.version,
-            source=str(around.path(release.source)) if is_path else release.source,
-            sha256=release.sha256,
-            cache=around.path(release.cache),
-        ),
+        hosts=tuple(map(resolve, model.hosts)),
+        release=build_release(etcd.version, etcd.release, around),
         etcd=EtcdSettings(
             user=etcd.user,
             quota_bytes=etcd.quota,
@@ -72,8 +69,8 @@ def build(model: ClusterSection, around: Surroundings, source: Path | None) -> C
         ),
         snapshots=build_snapshots(model.snapshots, around),
         rto_seconds=model.drill.rto * 86400 if model.drill.rto else None,
-        restore=build_restore(model.restore, model.hosts, around, lambda host: _host(host, model, around, everywhere)),
-        monitoring=MonitoringSettings(model.monitoring.runbooks) if model.monitoring else None,
+        restore=build_restore(model.restore, model.hosts, around, resolve),
+        monitoring=build_monitoring(model.monitoring, model.hosts, around, resolve) if model.monitoring else None,
         source=source,
     )
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ipaddress
 
 from tasks.cluster.checked import Checked
+from tasks.cluster.model_monitoring import MonitoringSection, ReceiverSection
 from tasks.cluster.problems import KeyPath
 from tasks.cluster.spec import Host
 
 
 def check_monitoring(checked: Checked) -> None:
-    """Note what is wrong with the metrics' addresses."""
+    """Note what is wrong with the metrics' addresses, the monitoring host, and who is told."""
+    if checked.model.monitoring is not None:
+        _watching(checked, checked.model.monitoring)
     for index, host in checked.hosts:
         key: KeyPath = ("hosts", index, "metrics_address")
         if checked.model.monitoring is None:
@@ -35,3 +38,47 @@ def _address(checked: Checked, key: KeyPath, host: Host) -> None:
         checked.note(key, "metrics can't be shown on all addresses, as loopback keeps its own listener", "10.0.0.11")
     elif host.metrics_scheme == "https" and host.metrics_address == host.loopback:
         checked.note(key, "this loopback address shows plain http, which the flows need", "another address for https")
+
+
+def _watching(checked: Checked, monitoring: MonitoringSection) -> None:
+    host = checked.cluster.monitoring.host if checked.cluster.monitoring else None
+    seen: set[str] = set()
+    for index, receiver in enumerate(monitoring.receivers):
+        path: KeyPath = ("monitoring", "receivers", index)
+        if receiver.name in seen:
+            checked.note((*path, "name"), f"another receiver is called {receiver.name} too", "names tell them apart")
+        seen.add(receiver.name)
+        _receiver(checked, path, receiver)
+    if monitoring.host is None or host is None:
+        if monitoring.receivers:
+            text = "nobody is told without a monitoring host"
+            checked.note(("monitoring", "receivers"), text, "host: {machine: 10.0.0.21}", "warning")
+        return
+    if monitoring.host.machine == "local" and monitoring.host.ssh.model_fields_set:
+        checked.note(("monitoring", "host", "ssh"), "nobody logs in where the flow runs", "leave ssh out")
+    if host.service != "systemd":
+        checked.note(("monitoring", "host", "machine"), "the monitoring host has to have systemd", "another machine")
+    _ports(checked, monitoring, host)
+
+
+def _receiver(checked: Checked, path: KeyPath, receiver: ReceiverSection) -> None:
+    ways = [name for name in ("webhook", "slack", "email") if getattr(receiver, name) is not None]
+    if len(ways) != 1:
+        text = f"a receiver is one of webhook, slack and email; {' and '.join(ways) or 'none'} is given"
+        checked.note(path, text, "webhook: {url: https://alerts.example.com/}")
+    hook, mail = receiver.webhook, receiver.email
+    if hook and (hook.url is None) == (hook.secret_url is None):
+        checked.note((*path, "webhook"), "one of url and secret_url belongs here", "url: https://alerts.example.com/")
+    if mail and (mail.user is None) != (mail.password is None):
+        checked.note((*path, "email"), "user and password belong together", "give both, or neither")
+
+
+def _ports(checked: Checked, monitoring: MonitoringSection, host: Host) -> None:
+    taken: dict[int, str] = {}
+    if host in checked.cluster.hosts:
+        taken = {host.client_port: "clients", host.peer_port: "peers", host.metrics_port: "its metrics"}
+    for name in ("prometheus", "alertmanager", "node_exporter"):
+        port = getattr(monitoring, name).port
+        if port in taken:
+            checked.note(("monitoring", name, "port"), f"{port} is used twice, also for {taken[port]}", "another port")
+        taken[port] = name

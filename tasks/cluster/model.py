@@ -13,7 +13,19 @@ from pydantic import AfterValidator
 from tasks.cluster.model_base import Section, entry, section
 from tasks.cluster.model_drill import DrillSection
 from tasks.cluster.model_hosts import HostSection, JumpSection, SshSection
-from tasks.cluster.model_monitoring import MetricsSection, MonitoringSection
+from tasks.cluster.model_monitoring import (
+    AlertmanagerSection,
+    EmailSection,
+    MetricsSection,
+    MonitoringHostSection,
+    MonitoringSection,
+    NodeExporterSection,
+    PrometheusSection,
+    ReceiverSection,
+    SlackSection,
+    WebhookSection,
+)
+from tasks.cluster.model_release import ReleaseSection
 from tasks.cluster.model_restore import HookSection, RestoreSection
 from tasks.cluster.model_snapshots import (
     EncryptionSection,
@@ -31,9 +43,7 @@ from tasks.cluster.values import (
     HostPath,
     Retention,
     SecretReference,
-    Sha256,
     Size,
-    Source,
     SubjectName,
     SystemdSize,
     SystemUser,
@@ -41,34 +51,13 @@ from tasks.cluster.values import (
     WorkerPath,
 )
 
-_VERBATIM_KEYS = ("version", "sha256", "retention", "memory_low")
+_VERBATIM_KEYS = ("version", "sha256", "retention", "memory_low", "retention_time")
 _VERBATIM_SECTIONS = ("labels", "extra", "tags")
 
 
 def is_verbatim(path: KeyPath) -> bool:
     """Whether an unquoted value at this key path is text as it stands (``version: 3.6``, ``rack: 012``)."""
     return bool(path) and (path[-1] in _VERBATIM_KEYS or (len(path) > 1 and path[-2] in _VERBATIM_SECTIONS))
-
-
-class ReleaseSection(Section):
-    """Where etcd comes from."""
-
-    source: Source = entry(
-        "official",
-        "`official` (the project's release page), an http(s) mirror with the same layout, a directory or a tarball on "
-        "the worker. official by default: nothing to prepare.",
-        "https://mirror.example.com/etcd",
-    )
-    sha256: Sha256 | None = entry(
-        None,
-        "Pinned SHA-256 of the tarball. Default: the SHA256SUMS file beside it; pin it when the mirror is not yours.",
-        "0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9",
-    )
-    cache: WorkerPath = entry(
-        "~/.cache/etcd-flows",
-        "Directory on the worker for checked tarballs, so that each is fetched once.",
-        "/var/cache/etcd-flows",
-    )
 
 
 class CompactionSection(Section):
@@ -239,7 +228,7 @@ class ClusterSection(Section):
     )
     monitoring: MonitoringSection | None = entry(
         None,
-        "Metrics for Prometheus. Default: none; then members show theirs on loopback only, where the flows look.",
+        "Metrics, and what watches them. Default: none; members then show theirs on loopback only, where flows look.",
         {"metrics": {"scheme": "http"}},
     )
 
@@ -265,4 +254,12 @@ SECTIONS: dict[str, type[Section]] = {
     "after_proof": HookSection,
     "monitoring": MonitoringSection,
     "metrics": MetricsSection,
+    "host": MonitoringHostSection,
+    "prometheus": PrometheusSection,
+    "alertmanager": AlertmanagerSection,
+    "node_exporter": NodeExporterSection,
+    "receivers": ReceiverSection,
+    "webhook": WebhookSection,
+    "slack": SlackSection,
+    "email": EmailSection,
 }

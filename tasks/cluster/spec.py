@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.cluster.spec_hosts import Host, Jump, Paths, SecretRef, Ssh, bracket, is_ip
+from tasks.cluster.spec_monitoring import MonitoringSettings
+from tasks.cluster.spec_release import Release
 from tasks.cluster.spec_snapshots import (
     NO_SNAPSHOTS,
     RetentionSettings,
@@ -40,23 +42,6 @@ __all__ = [
     "bracket",
     "is_ip",
 ]
-
-
-@dataclass(frozen=True)
-class Release:
-    """Which etcd, and where from.
-
-    Args:
-        version: Without the v: ``3.6.16``.
-        source: ``official``, an http(s) mirror URL, a directory, or a tarball's path.
-        sha256: Pinned sum of the tarball, or None for the SHA256SUMS file beside it.
-        cache: Directory on the worker where checked tarballs are kept.
-    """
-
-    version: str
-    source: str
-    sha256: str | None
-    cache: Path
 
 
 @dataclass(frozen=True)
@@ -97,17 +82,6 @@ class PkiSettings:
     ca_days: int
     leaf_days: int
     extra_sans: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class MonitoringSettings:
-    """What watches the cluster.
-
-    Args:
-        runbooks: Path or URL of the text that says what to do about each alert.
-    """
-
-    runbooks: str
 
 
 @dataclass(frozen=True)

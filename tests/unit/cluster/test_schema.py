@@ -77,6 +77,14 @@ def test_the_full_example_has_every_key() -> None:
         "HookSection": data["restore"]["before_stop"],
         "MonitoringSection": [data["monitoring"]],
         "MetricsSection": [data["monitoring"]["metrics"]],
+        "MonitoringHostSection": [data["monitoring"]["host"]],
+        "PrometheusSection": [data["monitoring"]["prometheus"]],
+        "AlertmanagerSection": [data["monitoring"]["alertmanager"]],
+        "NodeExporterSection": [data["monitoring"]["node_exporter"]],
+        "ReceiverSection": data["monitoring"]["receivers"],
+        "WebhookSection": [one.get("webhook", {}) for one in data["monitoring"]["receivers"]],
+        "SlackSection": [one.get("slack", {}) for one in data["monitoring"]["receivers"]],
+        "EmailSection": [one.get("email", {}) for one in data["monitoring"]["receivers"]],
     }
     missing = [
         f"{group}.{name}" for group, name, _, _ in properties() if not any(name in given for given in groups[group])

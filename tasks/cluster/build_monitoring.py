@@ -1,0 +1,112 @@
+"""The ``monitoring`` section, resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tasks.cluster.model_hosts import HostSection, SshSection
+from tasks.cluster.model_monitoring import (
+    AlertmanagerSection,
+    MonitoringHostSection,
+    MonitoringSection,
+    NodeExporterSection,
+    PrometheusSection,
+    ReceiverSection,
+)
+from tasks.cluster.model_release import ReleaseSection
+from tasks.cluster.spec import Host, Release
+from tasks.cluster.spec_monitoring import (
+    AlertmanagerSettings,
+    Email,
+    MonitoringSettings,
+    NodeExporterSettings,
+    PrometheusSettings,
+    Receiver,
+    Slack,
+    Watch,
+    Webhook,
+)
+from tasks.cluster.surroundings import Surroundings
+
+
+def build_release(version: str, model: ReleaseSection, around: Surroundings) -> Release:
+    """Where a program comes from; paths on the worker are absolute."""
+    is_path = model.source != "official" and "://" not in model.source
+    source = str(around.path(model.source)) if is_path else model.source
+    return Release(version=version, source=source, sha256=model.sha256, cache=around.path(model.cache))
+
+
+def build_monitoring(
+    model: MonitoringSection,
+    hosts: tuple[HostSection, ...],
+    around: Surroundings,
+    resolve: Callable[[HostSection], Host],
+) -> MonitoringSettings:
+    """From the file's keys to complete settings.
+
+    Args:
+        hosts: The members' hosts.
+        resolve: Makes a host of its keys, as for members.
+    """
+    watch = None
+    if model.host:
+        watch = _watch(model, model.host.listen_address, resolve(_place(model.host, hosts)), around)
+    return MonitoringSettings(model.runbooks, watch)
+
+
+def _watch(model: MonitoringSection, listen_address: str, host: Host, around: Surroundings) -> Watch:
+    prometheus, alertmanager = model.prometheus, model.alertmanager
+    return Watch(
+        host=host,
+        listen_address=listen_address,
+        prometheus=PrometheusSettings(
+            release=_release(prometheus, around),
+            port=prometheus.port,
+            interval=prometheus.interval,
+            retention_time=prometheus.retention_time,
+            retention_size=prometheus.retention_size,
+        ),
+        alertmanager=AlertmanagerSettings(
+            release=_release(alertmanager, around),
+            port=alertmanager.port,
+            group_wait=alertmanager.group_wait,
+            group_interval=alertmanager.group_interval,
+            repeat_interval=alertmanager.repeat_interval,
+        ),
+        node_exporter=NodeExporterSettings(_release(model.node_exporter, around), model.node_exporter.port),
+        receivers=tuple(_receiver(one, around) for one in model.receivers),
+        rules=tuple(around.path(path) for path in model.rules),
+    )
+
+
+def _release(model: PrometheusSection | AlertmanagerSection | NodeExporterSection, around: Surroundings) -> Release:
+    return build_release(model.version, model.release, around)
+
+
+def _receiver(model: ReceiverSection, around: Surroundings) -> Receiver:
+    way: Webhook | Slack | Email
+    if model.slack and (url := around.secret(model.slack.url)):
+        way = Slack(url, model.slack.channel)
+    elif model.email:
+        mail = model.email
+        way = Email(mail.to, mail.sender, mail.server, mail.user, around.secret(mail.password), mail.tls)
+    else:
+        hook = model.webhook
+        way = Webhook(
+            hook.url if hook else None,
+            around.secret(hook.secret_url) if hook else None,
+            around.secret(hook.token) if hook else None,
+        )
+    return Receiver(model.name, model.severity, way)
+
+
+def _place(place: MonitoringHostSection, hosts: tuple[HostSection, ...]) -> HostSection:
+    """The machine as if it were a host of the file, so that its login settings are made up like theirs."""
+    known = next((host for host in hosts if host.name == place.machine), None)
+    if known is not None:
+        own = {name: getattr(place.ssh, name) for name in place.ssh.model_fields_set}
+        return known.model_copy(update={"ssh": known.ssh.model_copy(update=own)}) if own else known
+    if place.machine == "local":
+        return HostSection.model_construct(name="local", address="127.0.0.1", ssh=SshSection(), connection="local")
+    # Not validated as a member: its name is an address, which no member is called by.
+    return HostSection.model_construct(name=place.machine, address=place.machine, ssh=place.ssh)

@@ -1,0 +1,129 @@
+"""What watches a cluster, and who is told; part of :mod:`tasks.cluster.spec`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tasks.cluster.spec_hosts import Host, SecretRef
+from tasks.cluster.spec_release import Release
+
+#: On the monitoring host: files in it that end in ``.prom`` are shown to Prometheus by node_exporter.
+TEXTFILE_DIRECTORY = "/var/lib/node_exporter/textfile"
+
+
+@dataclass(frozen=True)
+class PrometheusSettings:
+    """Prometheus on the monitoring host.
+
+    Args:
+        interval: Between two scrapes, as Prometheus writes durations; so are all others here.
+        retention_time: How long metrics are kept.
+        retention_size: Bytes that they may take, None for no limit.
+    """
+
+    release: Release
+    port: int
+    interval: str
+    retention_time: str
+    retention_size: int | None
+
+
+@dataclass(frozen=True)
+class AlertmanagerSettings:
+    """Alertmanager on the monitoring host."""
+
+    release: Release
+    port: int
+    group_wait: str
+    group_interval: str
+    repeat_interval: str
+
+
+@dataclass(frozen=True)
+class NodeExporterSettings:
+    """node_exporter on the monitoring host, for its textfile collector alone."""
+
+    release: Release
+    port: int
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """An HTTP server that is posted to, at an address that is a secret (``secret_url``) or is none."""
+
+    url: str | None
+    secret_url: SecretRef | None
+    token: SecretRef | None
+
+
+@dataclass(frozen=True)
+class Slack:
+    """A channel of Slack."""
+
+    url: SecretRef
+    channel: str
+
+
+@dataclass(frozen=True)
+class Email:
+    """A mailbox."""
+
+    to: str
+    sender: str
+    server: str
+    user: str | None
+    password: SecretRef | None
+    tls: bool
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """Who is told, and of what.
+
+    Args:
+        severity: Of the least severe alerts that it gets.
+    """
+
+    name: str
+    severity: Literal["info", "warning", "critical"]
+    way: Webhook | Slack | Email
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What runs on the monitoring host.
+
+    Args:
+        host: Where that is.
+        listen_address: IP address there that Prometheus and Alertmanager listen on.
+        receivers: Who is told of alerts.
+        rules: Rule files of the operator's own, on the worker.
+    """
+
+    host: Host
+    listen_address: str
+    prometheus: PrometheusSettings
+    alertmanager: AlertmanagerSettings
+    node_exporter: NodeExporterSettings
+    receivers: tuple[Receiver, ...] = ()
+    rules: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class MonitoringSettings:
+    """What watches the cluster.
+
+    Args:
+        runbooks: Path or URL of the text that says what to do about each alert.
+        watch: None where no monitoring host is ours.
+    """
+
+    runbooks: str
+    watch: Watch | None = None
+
+    @property
+    def host(self) -> Host | None:
+        """The monitoring host, if there is one."""
+        return self.watch.host if self.watch else None
