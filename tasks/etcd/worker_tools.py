@@ -16,8 +16,8 @@ from pathlib import Path
 from tasks.cluster.spec import Release
 from tasks.errors import InputError, ReleaseError
 from tasks.etcd.release import LocalRelease, fetch
-from tasks.etcd.tarball import BinaryInfo
 from tasks.etcd.versions import NEWEST, parse_version
+from tasks.releases.tarball import BinaryInfo
 
 _ARCHS = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 

@@ -12,8 +12,8 @@ import pytest
 
 from tasks.cluster.spec import Release
 from tasks.errors import ReleaseError
-from tasks.etcd import sources
 from tasks.etcd.release import fetch
+from tasks.releases import sources
 from tests.component.etcd.conftest import free_ports
 from tests.unit.etcd.test_release import NAME, VERSION, pack, release_files, sha
 

@@ -11,8 +11,8 @@ import pytest
 
 from tasks.cluster.spec import Release
 from tasks.errors import InputError, ReleaseError
-from tasks.etcd.release import fetch
-from tasks.etcd.sources import candidates
+from tasks.etcd.release import ETCD, fetch
+from tasks.releases.sources import candidates
 
 VERSION = "3.6.16"
 NAME = f"etcd-v{VERSION}-linux-amd64.tar.gz"
@@ -205,7 +205,7 @@ def test_a_cache_that_cannot_be_made(mirror: Path, tmp_path: Path) -> None:
 
 def test_two_at_once_wait_for_each_other(mirror: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
-    with (tmp_path / "cache" / f".lock-v{VERSION}-amd64").open("w") as held:
+    with (tmp_path / "cache" / f".lock-{ETCD.top(VERSION, 'amd64')}").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         results: list[Any] = []
         thread = threading.Thread(target=lambda: results.append(fetch(release(mirror, tmp_path), "amd64")))
@@ -217,11 +217,11 @@ def test_two_at_once_wait_for_each_other(mirror: Path, tmp_path: Path) -> None:
 
 
 def test_where_it_is_looked_for() -> None:
-    (official,) = candidates("official", VERSION, "arm64")
+    (official,) = candidates(ETCD, "official", VERSION, "arm64")
     assert official.tarball == (
         "https://github.com/etcd-io/etcd/releases/download/v3.6.16/etcd-v3.6.16-linux-arm64.tar.gz"
     )
-    tree, flat = candidates("https://me:secret@m.example/etcd/", VERSION, "amd64")
+    tree, flat = candidates(ETCD, "https://me:secret@m.example/etcd/", VERSION, "amd64")
     assert tree.tarball == f"https://m.example/etcd/v3.6.16/{NAME}"
     assert flat.sums == "https://m.example/etcd/SHA256SUMS"
     assert tree.login == ("me", "secret")

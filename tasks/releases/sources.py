@@ -1,4 +1,4 @@
-"""Where releases come from: etcd's own download site, a mirror over http(s), a directory, a tarball."""
+"""Where releases come from: the project's own download site, a mirror over http(s), a directory, a tarball."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import certifi
 import httpx
 
 from tasks.errors import ReleaseError
-
-OFFICIAL = "https://github.com/etcd-io/etcd/releases/download"
+from tasks.releases.product import Product
 
 _ATTEMPTS = 5
 _FIRST_WAIT = 0.5  # seconds; doubled each time
@@ -33,19 +32,21 @@ class Candidate:
 
     Args:
         tarball: URL or path.
-        sums: URL or path of the SHA256SUMS file that goes with it.
+        sums: URL or path of the file of sums that goes with it.
         local: Whether these are paths.
+        key: Where the cluster file speaks of it.
         login: User and password from the mirror's URL; sent to that host, never shown.
     """
 
     tarball: str
     sums: str
     local: bool
+    key: str
     login: tuple[str, str] | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
-        """File name of the tarball, as SHA256SUMS calls it."""
+        """File name of the tarball, as the file of sums calls it."""
         return self.tarball.rpartition("/")[2]
 
     @property
@@ -59,8 +60,8 @@ class Candidate:
         return self.sums.partition("?")[0]
 
 
-def candidates(source: str, version: str, arch: str) -> tuple[Candidate, ...]:
-    """Places to look at, in order: etcd's own tree (``v3.6.16/<tarball>``), then all in one directory.
+def candidates(product: Product, source: str, version: str, arch: str) -> tuple[Candidate, ...]:
+    """Places to look at, in order: the project's own tree (``v3.6.16/<tarball>``), then all in one directory.
 
     Args:
         source: ``official``, an http(s) URL of a mirror or of one tarball, a directory, or a tarball's path.
@@ -70,26 +71,25 @@ def candidates(source: str, version: str, arch: str) -> tuple[Candidate, ...]:
     Raises:
         ReleaseError: A path that is not there.
     """
-    name = f"etcd-v{version}-linux-{arch}.tar.gz"
+    name = product.tarball(version, arch)
     login = None
     local = not source.startswith(("http://", "https://")) and source != "official"
-    if source == "official":
-        return (Candidate(f"{OFFICIAL}/v{version}/{name}", f"{OFFICIAL}/v{version}/SHA256SUMS", local=False),)
-    base = source.rstrip("/")
+    base = product.page if source == "official" else source.rstrip("/")
     if local:
         base = source.removeprefix("file://").rstrip("/") or "/"
         if not Path(base).exists():
             raise ReleaseError(
                 f"the release source {base} does not exist",
                 state="no host was touched",
-                remedy="correct etcd.source in the cluster file: official, a URL, a directory or a tarball",
+                remedy=f"correct {product.key}.release.source in the cluster file: official, a URL, a directory or a "
+                "tarball",
             )
     else:
         base, login = _without_login(base)
     if base.endswith((".tar.gz", ".tgz")):
-        return (Candidate(base, f"{base.rpartition('/')[0]}/SHA256SUMS", local, login),)
-    places = (f"{base}/v{version}", base)
-    return tuple(Candidate(f"{place}/{name}", f"{place}/SHA256SUMS", local, login) for place in places)
+        return (Candidate(base, f"{base.rpartition('/')[0]}/{product.sums}", local, product.key, login),)
+    places = product.places(base, version)[: 1 if source == "official" else None]
+    return tuple(Candidate(f"{place}/{name}", f"{place}/{product.sums}", local, product.key, login) for place in places)
 
 
 def _without_login(url: str) -> tuple[str, tuple[str, str] | None]:
@@ -113,11 +113,11 @@ def read_sums(candidate: Candidate) -> dict[str, str] | None:
         try:
             content = path.read_bytes()[:_SUMS_LIMIT]
         except OSError as error:
-            raise _unreadable(candidate.sums, error) from error
+            raise _unreadable(candidate.sums, candidate.key, error) from error
     else:
         pieces: list[bytes] = []
         try:
-            for chunk, _ in _download(candidate.sums, candidate.login):
+            for chunk, _ in _download(candidate.sums, candidate):
                 pieces = [] if chunk is None else [*pieces, chunk]
         except _NotThereError:
             return None
@@ -136,7 +136,7 @@ def open_source(candidate: Candidate) -> Iterator[tuple[bytes | None, int | None
     """
     if not candidate.local:
         try:
-            yield from _download(candidate.tarball, candidate.login)
+            yield from _download(candidate.tarball, candidate)
         except _NotThereError as error:
             raise _missing(candidate) from error
         return
@@ -148,22 +148,23 @@ def open_source(candidate: Candidate) -> Iterator[tuple[bytes | None, int | None
             while chunk := file.read(_CHUNK):
                 yield chunk, total
     except OSError as error:
-        raise _unreadable(candidate.tarball, error) from error
+        raise _unreadable(candidate.tarball, candidate.key, error) from error
 
 
 def _missing(candidate: Candidate) -> MissingError:
     return MissingError(
         f"{candidate.shown_tarball} does not exist",
         state="no host was touched",
-        remedy="check etcd.version and etcd.source in the cluster file; the tarball belongs there under that name",
+        remedy=f"check {candidate.key}.version and {candidate.key}.release.source in the cluster file; the tarball "
+        "belongs there under that name",
     )
 
 
-def _unreadable(path: str, error: OSError) -> ReleaseError:
+def _unreadable(path: str, key: str, error: OSError) -> ReleaseError:
     return ReleaseError(
         f"{path} can't be read: {error.strerror or error}",
         state="no host was touched",
-        remedy="put the release there, or correct etcd.source and etcd.version in the cluster file",
+        remedy=f"put the release there, or correct {key}.release.source and {key}.version in the cluster file",
     )
 
 
@@ -179,18 +180,18 @@ class _PassingError(Exception):
     """May work the next time; says why it did not."""
 
 
-def _download(url: str, login: tuple[str, str] | None) -> Iterator[tuple[bytes | None, int | None]]:
+def _download(url: str, candidate: Candidate) -> Iterator[tuple[bytes | None, int | None]]:
     shown = url.partition("?")[0]
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            yield from _attempt(url, login, shown)
+            yield from _attempt(url, candidate, shown)
         except _PassingError as error:
             if attempt == _ATTEMPTS:
                 raise ReleaseError(
                     f"{shown} can't be downloaded: {error} ({attempt} attempts)",
                     state="no host was touched",
                     remedy="check the network from this machine, and the proxy where there is one (HTTPS_PROXY, "
-                    "NO_PROXY); or give etcd.source a mirror, a directory or a tarball",
+                    f"NO_PROXY); or give {candidate.key}.release.source a mirror, a directory or a tarball",
                 ) from error
             yield None, None
             # Jitter, so that workers that were cut off together do not come back together.
@@ -199,13 +200,13 @@ def _download(url: str, login: tuple[str, str] | None) -> Iterator[tuple[bytes |
             return
 
 
-def _attempt(url: str, login: tuple[str, str] | None, shown: str) -> Iterator[tuple[bytes | None, int | None]]:
+def _attempt(url: str, candidate: Candidate, shown: str) -> Iterator[tuple[bytes | None, int | None]]:
     # "identity", and bytes as they come: servers that call a .tar.gz "gzip encoded" must not have it unpacked here.
     headers = {"accept-encoding": "identity", "user-agent": "etcd-flows"}
     try:
         with (
             httpx.Client(
-                verify=_trust(), timeout=_TIMEOUT, follow_redirects=True, headers=headers, auth=login
+                verify=_trust(), timeout=_TIMEOUT, follow_redirects=True, headers=headers, auth=candidate.login
             ) as client,
             client.stream("GET", url) as response,
         ):
@@ -224,7 +225,8 @@ def _attempt(url: str, login: tuple[str, str] | None, shown: str) -> Iterator[tu
         raise _PassingError(f"{type(error).__name__}: {error}".rstrip(": ")) from error
     except (httpx.InvalidURL, httpx.TooManyRedirects, httpx.UnsupportedProtocol) as error:
         raise ReleaseError(
-            f"{shown} can't be downloaded: {type(error).__name__}", remedy="correct etcd.source"
+            f"{shown} can't be downloaded: {type(error).__name__}",
+            remedy=f"correct {candidate.key}.release.source",
         ) from error
 
 

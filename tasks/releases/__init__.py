@@ -1,0 +1,1 @@
+"""Programs from release pages, mirrors or directories: fetched, checked, looked into, cached. Knows no host."""
