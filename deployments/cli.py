@@ -82,6 +82,21 @@ def validate(cluster: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("cluster", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+def doctor(cluster: str | None, as_json: bool) -> None:
+    """Is this machine fit to run the flows? Changes nothing and contacts no host.
+
+    Looks at Python and packages, clock, disks, cluster files and the secrets they name, SSH keys and known hosts,
+    CA and age keys, stores, releases and Prefect's API: of CLUSTER, or of all clusters that have a file. Exit code 1
+    if there are errors.
+    """
+    from deployments.doctor.run import run_doctor
+
+    sys.exit(run_doctor(cluster, as_json=as_json))
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of the cluster file, for editors."""
     from tasks.cluster.schema import json_schema

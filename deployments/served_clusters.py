@@ -22,6 +22,12 @@ def cluster_directories(environ: Mapping[str, str]) -> list[Path]:
     return [directory.expanduser().resolve() for directory in listed or [Path("deployments/clusters")]]
 
 
+def cluster_files(directory: Path) -> list[Path]:
+    """The cluster files in a directory, without the examples that come with the package."""
+    found = sorted([*directory.glob("*.yaml"), *directory.glob("*.yml")])
+    return [file for file in found if directory != _SHIPPED or file.stem not in _EXAMPLES]
+
+
 def served_clusters(environ: Mapping[str, str], only: Sequence[str] = ()) -> dict[str, Cluster]:
     """All clusters that have a file, by the file's name without its ending.
 
@@ -35,9 +41,7 @@ def served_clusters(environ: Mapping[str, str], only: Sequence[str] = ()) -> dic
     """
     files: dict[str, Path] = {}
     for directory in cluster_directories(environ):
-        for file in sorted([*directory.glob("*.yaml"), *directory.glob("*.yml")]):
-            if directory == _SHIPPED and file.stem in _EXAMPLES:
-                continue
+        for file in cluster_files(directory):
             if file.stem in files:
                 raise InputError(f"both {files[file.stem]} and {file} are cluster {file.stem!r}", remedy="rename one")
             files[file.stem] = file

@@ -14,7 +14,7 @@ from flows.observe import submit_observe
 from flows.planning import plan_bootstrap
 from flows.prepare import known_authority, load
 from flows.report import publish_table, reporting
-from flows.results import CheckResult, findings_table
+from flows.results import CheckResult
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError
 from tasks.etcd.checks import check_hosts, check_members
@@ -24,6 +24,7 @@ from tasks.findings import Finding
 from tasks.hosts.facts import HostFacts
 from tasks.members.diagnose import check_broken
 from tasks.pki.expiry import expiries
+from tasks.reporting.findings import as_table
 from tasks.reporting.progress import emit
 
 #: Days before the end of a certificate's life: look at it; act now.
@@ -50,7 +51,7 @@ def check_cluster(cluster: str) -> CheckResult:
         except EtcdFlowsError as error:
             health_event("unhealthy", spec.name, {"why": error.message})
             raise
-        publish_table("check", spec.name, findings_table(findings), f"Check of {spec.name}")
+        publish_table("check", spec.name, as_table(findings), f"Check of {spec.name}")
         errors = [f"{found.host or spec.name}: {found.text}" for found in findings if found.level == "error"]
         health_event("unhealthy" if errors else "healthy", spec.name, {"errors": errors})
         return CheckResult(spec.name, findings)

@@ -10,7 +10,6 @@ from dataclasses import replace
 from flows.fan_out import gather
 from flows.observe import submit_observe
 from flows.report import publish_table
-from flows.results import findings_table, remedies
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, Several
 from tasks.findings import Finding
@@ -24,6 +23,7 @@ from tasks.preflight.seen import KINDS, HostProbe, Kind
 from tasks.preflight.tasks import probe_host, reach_members
 from tasks.preflight.waivers import apply_waivers, refusals, waived_notes
 from tasks.reporting import tables
+from tasks.reporting.findings import as_table, remedies
 from tasks.reporting.human import plural
 from tasks.reporting.progress import emit
 
@@ -65,7 +65,7 @@ def preflight(
     knocks = without_gone(knocks, gone)
     failed |= {error.host or "": error for error in unasked}
     findings = apply_waivers(check_all(cluster, facts, probes, knocks, failed), waive)
-    publish_table("preflight", cluster.name, findings_table(findings), f"Preflight of {cluster.name}")
+    publish_table("preflight", cluster.name, as_table(findings), f"Preflight of {cluster.name}")
     return findings
 
 
@@ -108,7 +108,7 @@ def show(cluster: Cluster, findings: tuple[Finding, ...]) -> None:
     if not told:
         emit("info", f"preflight: {plural(good, 'check')}, all good")
         return
-    table = tables.as_text(findings_table(told), indent="   ", width=WIDTH)
+    table = tables.as_text(as_table(told), indent="   ", width=WIDTH)
     advice = remedies(cluster.name, [finding for finding in told if finding.level != "error"])
     wrapped = [textwrap.fill(f" {line}", WIDTH, subsequent_indent="     ", break_on_hyphens=False) for line in advice]
     lines = [f"preflight: {plural(good, 'check')} good; to be looked at:", table, *wrapped]

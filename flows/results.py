@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.etcd.members import MemberStatus
 from tasks.findings import Finding, worst
 from tasks.plan import Plan
-from tasks.reporting import plans, tables
+from tasks.reporting import findings, plans, tables
 from tasks.reporting.human import plural
-from tasks.reporting.tables import Table, table
+from tasks.reporting.tables import Table
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class BootstrapResult(PlannedResult):
     def as_json(self) -> dict[str, Any]:
         """For ``--json``; keys are stable."""
         members = [member_json(member) for member in self.members]
-        return {**super().as_json(), "members": members, "preflight": [finding_json(f) for f in self.findings]}
+        return {**super().as_json(), "members": members, "preflight": [findings.as_json(f) for f in self.findings]}
 
 
 def member_json(member: MemberStatus) -> dict[str, Any]:
@@ -113,44 +112,13 @@ class CheckResult:
         verdict = (
             self.good if not errors and not warnings else f"{plural(errors, 'error')}, {plural(warnings, 'warning')}"
         )
-        lines = [tables.as_text(findings_table(self.findings)), "", f"{self.cluster}: {verdict}"]
-        return "\n".join([*lines, *remedies(self.cluster, self.findings)])
+        lines = [tables.as_text(findings.as_table(self.findings)), "", f"{self.cluster}: {verdict}"]
+        return "\n".join([*lines, *findings.remedies(self.cluster, self.findings)])
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
         return {
             "cluster": self.cluster,
             "verdict": worst(self.findings),
-            "findings": [finding_json(finding) for finding in self.findings],
+            "findings": [findings.as_json(finding) for finding in self.findings],
         }
-
-
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """One finding for ``--json``."""
-    return {
-        "level": finding.level,
-        "check": finding.check,
-        "host": finding.host,
-        "text": finding.text,
-        "remedy": finding.remedy,
-    }
-
-
-def findings_table(findings: Iterable[Finding]) -> Table:
-    """Findings, the worst first; what was seen on several hosts alike is one row."""
-    order = {"error": 0, "waived": 1, "warning": 2, "ok": 3}
-    rows: dict[tuple[str, str, str], list[str]] = {}
-    for finding in sorted(findings, key=lambda finding: order[finding.level]):
-        rows.setdefault((finding.level, finding.check, finding.text), []).append(finding.host or "")
-    return table(
-        ("", "check", "host", "seen"), [(lv, ck, ", ".join(hosts), seen) for (lv, ck, seen), hosts in rows.items()]
-    )
-
-
-def remedies(cluster: str, findings: Iterable[Finding]) -> list[str]:
-    """What to do, one line for each different thing."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for finding in findings:
-        if finding.level != "ok" and finding.remedy:
-            found.setdefault((finding.check, finding.remedy), []).append(finding.host or cluster)
-    return [f"  {', '.join(dict.fromkeys(hosts))}: {check}: {remedy}" for (check, remedy), hosts in found.items()]

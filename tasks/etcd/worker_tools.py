@@ -19,7 +19,8 @@ from tasks.etcd.release import LocalRelease, fetch
 from tasks.etcd.versions import NEWEST, parse_version
 from tasks.releases.tarball import BinaryInfo
 
-_ARCHS = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+#: Machine names of the kernel that etcd's releases call otherwise.
+ARCHS = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def worker_tools(release: Release) -> WorkerTools:
         ReleaseError: The release can't be had, or can't be unpacked.
     """
     machine = platform.machine()
-    local = fetch(release, _ARCHS.get(machine, machine))
+    local = fetch(release, ARCHS.get(machine, machine))
     place = local.tarball.parent / "bin"
     try:
         place.mkdir(exist_ok=True)

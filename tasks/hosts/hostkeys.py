@@ -153,7 +153,7 @@ def known(trust: Trust) -> Known:
         try:
             return Known((parse_key(trust.pinned),), ())
         except ValueError as error:
-            raise InputError(f"ssh.host_key: {error}", host=trust.host, remedy=_how_to_pin(trust)) from error
+            raise InputError(f"ssh.host_key: {error}", host=trust.host, remedy=how_to_know(trust)) from error
     try:
         return find(trust.known_hosts.read_text(errors="replace"), trust.entry)
     except FileNotFoundError:
@@ -209,8 +209,12 @@ def _scan(trust: Trust) -> str:
     return f"ssh-keyscan -p {trust.port} {trust.address}"
 
 
-def _how_to_pin(trust: Trust) -> str:
-    return f"`{_scan(trust)}` prints the keys; compare them on the host's console, then put one in as {trust.setting}"
+def how_to_know(trust: Trust) -> str:
+    """What to do about a host whose key is not known."""
+    return (
+        f"`{_scan(trust)}` prints the keys; compare them on the host's console, then pin one as {trust.setting}, "
+        f"or add it to {trust.known_hosts}"
+    )
 
 
 def _unknown(trust: Trust, shown: PublicKey) -> EtcdFlowsError:

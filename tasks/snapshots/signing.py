@@ -190,6 +190,17 @@ def trusted_key(cluster: Cluster) -> str | None:
     return public_key_text(_load(secret.reveal().encode(), str(settings.private_key)))
 
 
+def key_is_here(cluster: Cluster) -> bool:
+    """Whether the private key is at hand, without a look at what it is."""
+    if cluster.snapshots.private_key is None:
+        return (cluster.pki.state_dir / KEY_FILE).is_file()
+    try:
+        resolve(cluster.snapshots.private_key)
+    except InputError:
+        return False
+    return True
+
+
 def _kept(path: Path) -> SigningKey | None:
     if not path.parent.exists():
         return None
