@@ -1,6 +1,7 @@
 # make demo       three members on this machine, no root, two minutes
 # make test       everything; real hosts too when root        make test-fast   without hosts
 # make lint       style, types, import rules                  make bench       measurements
+# make audit      known vulnerabilities of the packages that constraints.txt pins; asks the network
 # make interruptions  a bootstrap and a restore killed and powered off in every step: an hour or two; build/reports
 # make lab-up N=3 hosts to play with                          make lab-status, make lab-down
 #
@@ -19,7 +20,7 @@ S3_PACKAGES := debian-archive-keyring
 LAB_PACKAGES := systemd-container debootstrap openssh-client iproute2 e2fsprogs ca-certificates
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test test-fast interruptions lint bench test-tools lab-tools lab-up lab-down lab-status releases s3-server prometheus clean
+.PHONY: help venv dev demo test test-fast interruptions lint bench audit test-tools lab-tools lab-up lab-down lab-status releases s3-server prometheus clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -60,6 +61,11 @@ interruptions: $(VENV)/.dev lab-tools releases
 
 bench: $(VENV)/.dev lab-tools releases s3-server
 	$(PYTEST) -s tests/bench
+
+# --strict: a package that could not be looked up is not one without vulnerabilities.
+audit: $(BIN)/python
+	@[ -x build/audit/bin/pip-audit ] || { $(BIN)/python -m venv build/audit && build/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit; }
+	build/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 test-tools:
 	@.ci/packages $(TEST_PACKAGES)

@@ -1,4 +1,4 @@
-"""README promises only what is there."""
+"""README and the other pages promise only what is there."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import pytest
 
 from deployments.cli import main
 from tasks.cluster.load import parse_cluster
 from tasks.cluster.schema import reference_markdown
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]}
+FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 
 
 def test_the_reference_is_what_the_models_say() -> None:
     assert reference_markdown().strip() in README, "regenerate it from tasks.cluster.schema.reference_markdown"
 
 
-def test_every_command_and_option_that_it_shows_exists() -> None:
-    shown = set(re.findall(r"etcd-flows ([a-z][a-z-]+)", README))
-    assert shown, "README shows no command"
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_and_option_that_it_shows_exists(page: str) -> None:
+    text = PAGES[page]
+    shown = {words for words in re.findall(r"(?<![\w./])etcd-flows ([a-z][a-z-]+)", text) if words not in _PROSE}
     assert shown <= set(main.commands) | {"demo"}
     options = {
         option
@@ -30,7 +35,15 @@ def test_every_command_and_option_that_it_shows_exists() -> None:
         if isinstance(parameter, click.Option)
         for option in parameter.opts
     }
-    assert set(re.findall(r"`(--[a-z-]+)", README)) <= options | {"--version", "--help"}
+    ours = set(re.findall(r"`(--[a-z-]+)", text)) | set(
+        re.findall(r"^(?:\$ )?etcd-flows [^#\n]*?(--[a-z-]+)", text, re.M)
+    )
+    assert ours <= options | {"--version", "--help"} | _OTHERS
+
+
+#: Words after the program's name in sentences, and options of other programs.
+_PROSE = {"makes", "is"}
+_OTHERS = {"--client-crl-file", "--strict"}
 
 
 def _commands(group: click.Group) -> Iterator[click.Command]:
@@ -45,3 +58,27 @@ def test_the_first_cluster_file_is_valid(tmp_path: Path) -> None:
     assert text
     loaded = parse_cluster(text[1].encode(), tmp_path / "prod-a.yaml", {"HOME": str(tmp_path)})
     assert [host.address for host in loaded.cluster.hosts] == ["10.0.0.11", "10.0.0.12", "10.0.0.13"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", PAGES[page])):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), f"{page}: {target}"
+        if anchor:
+            assert anchor in _anchors(file.read_text()), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_of_the_project_that_it_names_are_there(page: str) -> None:
+    for name in re.findall(r"`((?:tasks|flows|deployments|tests|docs)/[\w./-]+\.\w+)`", PAGES[page]):
+        assert (ROOT / name).exists(), f"{page}: {name}"
+
+
+def _anchors(text: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
