@@ -1,4 +1,5 @@
-"""Automations: what somebody is told of without looking: backups that fail or do not come, bad drills, ill clusters.
+"""Automations: what somebody is told of without looking: backups that fail, do not come or do not open, bad
+drills, ill clusters.
 
 They listen to the events of :mod:`flows.events`. "Backup missed" waits for the event of a whole backup, so it also
 speaks up when no worker runs, when the schedule was paused, or when a backup reaches only some of the stores.
@@ -80,6 +81,7 @@ _TELLS = "{{ event.resource['prefect.resource.name'] }}: {{ event.payload | tojs
 _ALWAYS = (
     ("backup failed", "etcd-flows.snapshot.failed", "An etcd backup failed", _TELLS),
     ("drill failed", "etcd-flows.drill.failed", "A restore drill failed", _TELLS),
+    ("verification failed", "etcd-flows.verification.failed", "A stored etcd backup is bad, or was not opened", _TELLS),
     ("cluster unhealthy", "etcd-flows.cluster.unhealthy", "An etcd cluster is unhealthy", _TELLS),
 )
 

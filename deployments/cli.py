@@ -202,6 +202,20 @@ def prune_snapshots(
     sys.exit(run_flow("prune_snapshots", cluster, as_json=as_json, verbose=verbose, parameters=parameters))
 
 
+@main.command("verify-snapshots")
+@common_options
+@plan_option
+@click.option("--store", default="", metavar="NAME", help="Only this store; all of the cluster file by default.")
+@click.option("--at-most", default=10, show_default=True, type=click.IntRange(1), help="So many copies.")
+@click.option(
+    "--minutes", default=60, show_default=True, type=click.IntRange(1), help="After so many no other copy is begun."
+)
+@click.option("--scratch", default="", metavar="DIR", help="Where there is room for the database, twice.")
+def verify_snapshots(cluster: str, as_json: bool, verbose: bool, **options: Any) -> None:
+    """Open stored snapshots that nobody has opened yet, the newest first. Exit code 1 if one is bad."""
+    run("verify_snapshots", cluster, as_json=as_json, verbose=verbose, **options)
+
+
 for _command in (disaster_restore, replace_member, restore_drill, prune_data_dirs, restores, restore_keys, snapshots):
     main.add_command(_command)
 for _command in (monitoring, locks, serve, deploy, trigger):

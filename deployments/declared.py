@@ -51,8 +51,16 @@ def _backups(cluster: Cluster) -> str | None:
     return cluster.snapshots.schedule if cluster.snapshots.stores else None
 
 
+def _openings(cluster: Cluster) -> str | None:
+    """Not where the worker can't read what it has written: every run would be refused."""
+    snapshots = cluster.snapshots
+    readable = not snapshots.recipients or snapshots.identity
+    return snapshots.verify_schedule if snapshots.stores and readable else None
+
+
 OFFERED = (
     Offered("snapshot_backup", _backups, {"kind": "scheduled"}, "CANCEL_NEW"),
+    Offered("verify_snapshots", _openings, collision="CANCEL_NEW"),
     Offered("check_cluster", lambda cluster: "7 * * * *", collision="CANCEL_NEW"),
     Offered("restore_drill"),
     Offered("disaster_restore"),

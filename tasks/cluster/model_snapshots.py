@@ -184,6 +184,12 @@ class SnapshotsSection(Section):
         "and checked as a database, which needs its size in scratch space and, if encrypted, the identity.",
         "opened",
     )
+    verify_schedule: Cron | None = entry(
+        "30 3 * * *",
+        "When stored snapshots that nobody has opened are (`verify-snapshots`), as cron; UTC. Every night by default; "
+        "never where the identity is not on the worker, which then can't read them.",
+        "0 */8 * * *",
+    )
     spool: Spool = entry(
         "auto",
         "Whether a snapshot passes through the worker's disk. auto: only while a store is too slow, since etcd can't "

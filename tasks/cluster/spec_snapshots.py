@@ -75,6 +75,7 @@ class SnapshotSettings:
         identity: Secret key of age, for those who read snapshots.
         public_key: Pinned ``ed25519:...`` that manifests have to be signed for, or None for the state directory's.
         private_key: That signs; None for the one in the state directory.
+        verify_schedule: When stored snapshots are opened; cron in UTC, or None.
         spool: ``auto``, ``never``, or a directory on the worker.
     """
 
@@ -87,6 +88,7 @@ class SnapshotSettings:
     public_key: str | None
     private_key: SecretRef | None
     verify: Literal["stored", "opened"]
+    verify_schedule: str | None
     spool: str
     retention: RetentionSettings
 
@@ -107,6 +109,7 @@ NO_SNAPSHOTS = SnapshotSettings(
     public_key=None,
     private_key=None,
     verify="stored",
+    verify_schedule=None,
     spool="auto",
     retention=RetentionSettings(12, 0, 14, 8, 12, None, 2),
 )
