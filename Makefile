@@ -20,7 +20,7 @@ S3_PACKAGES := debian-archive-keyring
 LAB_PACKAGES := systemd-container debootstrap openssh-client iproute2 e2fsprogs ca-certificates
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test test-fast interruptions lint bench audit test-tools lab-tools lab-up lab-down lab-status releases s3-server prometheus clean
+.PHONY: help venv dev demo test test-fast interruptions lint bench audit docs test-tools lab-tools lab-up lab-down lab-status releases s3-server prometheus clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -43,6 +43,10 @@ dev: $(VENV)/.dev
 
 demo: $(VENV)/.run
 	@$(BIN)/etcd-flows demo
+
+# The parts of docs/ that are made from the code; a test compares.
+docs: $(VENV)/.dev
+	$(BIN)/python -m docs.generate
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

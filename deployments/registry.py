@@ -128,9 +128,9 @@ def settle_orphans(client: SyncPrefectClient) -> int:
     return settled
 
 
-def flow_of(each: Declared) -> Flow[..., Any]:
-    """The flow's object."""
-    module, _, name = each.entrypoint.rpartition(".")
+def flow_object(entrypoint: str) -> Flow[..., Any]:
+    """The flow behind a module path."""
+    module, _, name = entrypoint.rpartition(".")
     found: Flow[..., Any] = getattr(importlib.import_module(module), name)
     return found
 
@@ -141,14 +141,14 @@ def _version(each: Declared) -> str:
 
 def _schema(each: Declared) -> dict[str, Any]:
     """The form that people fill in: the cluster is chosen already."""
-    schema = flow_of(each).parameters.model_dump(exclude_unset=True)
+    schema = flow_object(each.entrypoint).parameters.model_dump(exclude_unset=True)
     cluster = schema["properties"]["cluster"]
     cluster |= {"enum": [each.cluster], "default": each.cluster}
     return schema
 
 
 def _create(client: SyncPrefectClient, each: Declared, pool: str) -> None:
-    flow = flow_of(each)
+    flow = flow_object(each.entrypoint)
     schedules = []
     if each.cron:
         schedule = CronSchedule(cron=each.cron, timezone="UTC")

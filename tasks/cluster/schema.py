@@ -43,9 +43,17 @@ def _for_editors(value: dict[str, Any]) -> dict[str, Any]:
 def reference_markdown() -> str:
     """All keys as a Markdown table: key, default, example, meaning."""
     rows = ["| key | default | example | meaning |", "|---|---|---|---|"]
-    schema = json_schema()
-    rows += [f"| {' | '.join(cells)} |" for cells in _rows(schema, schema, "")]
+    rows += [f"| {' | '.join(cells)} |" for cells in reference_rows(json_schema())]
     return "\n".join(rows) + "\n"
+
+
+def reference_rows(schema: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """All keys, each with default, example and meaning, as Markdown.
+
+    Args:
+        schema: As :func:`json_schema` makes it.
+    """
+    return _rows(schema, schema, "")
 
 
 def _rows(group: dict[str, Any], schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:

@@ -82,3 +82,11 @@ def _anchors(text: str) -> set[str]:
     """As GitHub makes them of headings."""
     headings = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_what_is_made_from_the_code_is_up_to_date() -> None:
+    from docs.generate import pages
+
+    for place, text in pages().items():
+        assert place.exists(), f"{place}: run `make docs`, then write above the mark what the flow is for"
+        assert place.read_text() == text, f"{place} is not what the code says: run `make docs`"
