@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from tasks.cluster.schema import reference_markdown
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]}
+TESTED = re.compile(r"<!-- tested -->\n```console\n(.*?)```", re.DOTALL)
 FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -43,7 +48,7 @@ def test_every_command_and_option_that_it_shows_exists(page: str) -> None:
 
 #: Words after the program's name in sentences, and options of other programs.
 _PROSE = {"makes", "is"}
-_OTHERS = {"--client-crl-file", "--strict"}
+_OTHERS = {"--check", "--client-crl-file", "--strict"}
 
 
 def _commands(group: click.Group) -> Iterator[click.Command]:
@@ -90,3 +95,51 @@ def test_what_is_made_from_the_code_is_up_to_date() -> None:
     for place, text in pages().items():
         assert place.exists(), f"{place}: run `make docs`, then write above the mark what the flow is for"
         assert place.read_text() == text, f"{place} is not what the code says: run `make docs`"
+
+
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if TESTED.search(text)])
+def test_commands_marked_as_tested_do_what_is_shown(page: str, tmp_path: Path) -> None:
+    for name, content in re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", PAGES[page], re.DOTALL):
+        (tmp_path / name).write_text(content)
+    program = tmp_path / "bin/etcd-flows"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m deployments.cli "$@"\n')
+    program.chmod(0o755)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    environ = {"HOME": str(tmp_path), "PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
+    for block in TESTED.findall(PAGES[page]):
+        for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=tmp_path,
+                env=environ,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            assert done.returncode == 0, f"{page}: {command}: {done.stdout}"
+            said = done.stdout.splitlines()
+            for line in shown.splitlines():
+                assert line == "..." or line in said, f"{page}: {command}: {line!r} is not in {done.stdout}"
+
+
+UNITS = sorted((ROOT / "docs/units").glob("*.service"))
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_takes_the_units(unit: Path, tmp_path: Path) -> None:
+    """Nothing in them is unknown to systemd, and what they start has these options."""
+    text = unit.read_text()
+    for words in re.findall(r"^ExecStart=/opt/etcd-flows/bin/etcd-flows (\S+)(.*)$", text, re.MULTILINE):
+        options = {option for each in main.commands[words[0]].params for option in each.opts}
+        assert set(re.findall(r"--[a-z-]+", words[1])) <= options
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("NOT RUN: there is no systemd-analyze")
+    copy = tmp_path / unit.name
+    without_user = re.sub(r"^User=.*\n", "", text, flags=re.MULTILINE)  # who need not be on this machine
+    copy.write_text(re.sub(r"/opt/etcd-flows/bin/\S+", "/bin/true", without_user))
+    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, timeout=60, check=False)
+    about_it = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert (done.returncode, about_it) == (0, []), done.stderr
