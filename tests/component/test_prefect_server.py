@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -35,6 +36,28 @@ assert recorded() == 42
 with get_client(sync_client=True) as client:
     runs = client.read_flow_runs()
 assert [run.state.type.value for run in runs] == ["COMPLETED"], runs
+"""
+
+BLOCK = """
+from prefect.blocks.system import Secret
+from flows.secret_blocks import read_block
+from tasks.errors import InputError
+
+Secret(value="Canary").save("etcd-sudo")
+assert read_block("secret/etcd-sudo") == read_block("etcd-sudo") == "Canary"
+for name in ("secret/no-such-block", "webhook/etcd-sudo"):
+    try:
+        read_block(name)
+    except InputError as error:
+        assert "Canary" not in str(error)
+    else:
+        raise AssertionError(name)
+"""
+
+FILE = """\
+name: prod-a
+hosts: [{name: etcd-01, address: 192.0.2.11}]
+ssh: {user: ops, password: block:secret/etcd-sudo, sudo_password: block:secret/no-such-block}
 """
 
 
@@ -81,3 +104,26 @@ def test_a_server_starts_and_records_a_flow(server: dict[str, str]) -> None:
         [sys.executable, "-c", RECORD], env=server, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_secret_is_read_from_its_block(server: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCK], env=server, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_doctor_asks_the_api(server: dict[str, str], tmp_path: Path) -> None:
+    """After the test above: one of the two blocks is there."""
+    file = tmp_path / "prod-a.yaml"
+    file.write_text(FILE)
+    words = [sys.executable, "-m", "deployments.cli", "doctor", str(file), "--json"]
+    done = subprocess.run(words, env=server, capture_output=True, text=True, timeout=120, check=False)
+    found = json.loads(done.stdout)["findings"]
+    told = [(each["level"], each["text"]) for each in found if each["check"] == "prefect api"]
+    assert [level for level, _ in told] == ["warning", "ok"] or [level for level, _ in told] == ["ok", "warning"], told
+    assert any("asks for no password" in text for _, text in told)
+    missing = [each["text"] for each in found if each["check"] == "secrets"]
+    assert len(missing) == 1
+    assert "block:secret/no-such-block" in missing[0]
+    assert "Canary" not in done.stdout

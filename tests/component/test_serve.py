@@ -213,6 +213,10 @@ def test_the_whole_life_of_one_machine(site: Site, etcd_release_dir: Path) -> No
     assert (refused["code"], refused["state"]) == (3, "Refused"), refused
     backup = site.trigger("snapshot-backup", "alpha", "-p", "requested_by=tests")
     assert backup["code"] == 0, backup
+    looked = json.loads(site.run("doctor", "alpha", "--json").stdout)["findings"]
+    apis = [each for each in looked if each["check"] == "prefect api"]
+    assert [(each["level"], site.url in each["text"]) for each in apis] == [("ok", True)], looked
+    assert any(each["check"] == "store" and "1 snapshot, " in each["text"] for each in looked), looked
     odd = site.run("trigger", "snapshot-backup", "alpha", "-p", "kind=odd")
     assert odd.returncode == 2
     assert "'odd' is not one of" in odd.stderr
