@@ -84,15 +84,19 @@ def unknown_key_hint(path: KeyPath) -> str | None:
     model = SECTIONS.get(_section(path))
     if model is None:
         return None
-    near = difflib.get_close_matches(name.lower().replace("-", "_")[:64], list(model.model_fields), 1, 0.6)
+    near = _like(name, list(model.model_fields))
     elsewhere = [section for section, other in SECTIONS.items() if name in other.model_fields and other is not model]
     if elsewhere and (not near or near[0] != name.lower()):
-        return (
-            f"`{name}` belongs under {' or '.join(f'`{place}`' if place else 'the top level' for place in elsewhere)}"
-        )
+        places = " or ".join(f"`{place}`" if place else "the top level" for place in elsewhere)
+        very_near = _like(name, list(model.model_fields), 0.85)
+        return (f"did you mean `{very_near[0]}`? " if very_near else "") + f"`{name}` belongs under {places}"
     if near:
         return f"did you mean `{near[0]}`?"
     return f"known here: {', '.join(model.model_fields)}"
+
+
+def _like(name: str, known: list[str], how: float = 0.6) -> list[str]:
+    return difflib.get_close_matches(name.lower().replace("-", "_")[:64], known, 1, how)
 
 
 def _near(value: object, choices: list[str]) -> str | None:
