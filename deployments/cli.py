@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import click
 
-from deployments.cli_options import common_options, plan_option, run, waive_option
+from deployments.cli_help import Overview, colourless
+from deployments.cli_options import cluster_argument, common_options, plan_option, run, waive_option
 from deployments.cli_prefect import deploy, locks, serve, trigger
 from deployments.cli_restoring import disaster_restore, prune_data_dirs, replace_member, restore_drill, restores
 from deployments.monitoring import monitoring
@@ -39,13 +41,24 @@ def _assert_ours() -> None:
             sys.exit(2)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EPILOG)
+def _complete_schemas(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from deployments.outputs import names
+
+    return [name for name in ("cluster-file", *names()) if name.startswith(incomplete)]
+
+
+@click.group(
+    cls=Overview, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EPILOG
+)
 @click.version_option(installed_version("etcd-flows"), prog_name="etcd-flows")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Build, watch, back up and bring back etcd clusters on plain Linux hosts.
 
     CLUSTER is the path of a cluster file, or the name of one in ./deployments/clusters or $ETCD_FLOWS_CLUSTERS.
     """
+    if colourless(os.environ):
+        context.color = False
     _assert_ours()
 
 
@@ -72,7 +85,7 @@ def completion(shell: str) -> None:
 
 
 @main.command()
-@click.argument("cluster")
+@cluster_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def validate(cluster: str, as_json: bool) -> None:
     """Check a cluster file: every problem at once, with file, line, key and a hint. No host is contacted."""
@@ -97,11 +110,18 @@ def doctor(cluster: str | None, as_json: bool) -> None:
 
 
 @main.command()
-def schema() -> None:
-    """Print the JSON Schema of the cluster file, for editors."""
+@click.argument("of", default="cluster-file", shell_complete=_complete_schemas)
+def schema(of: str) -> None:
+    """Print a JSON Schema: of the cluster file, for editors; or of what a command prints with --json.
+
+    OF is `cluster-file` (the default), or such a command with dashes, as `check-cluster` or `snapshots-list`.
+    """
+    from deployments.outputs import names, output_schema
     from tasks.cluster.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    if of not in ("cluster-file", *names()):
+        raise click.UsageError(f"no schema of {of!r}; there are cluster-file, {', '.join(names())}")
+    click.echo(json.dumps(json_schema() if of == "cluster-file" else output_schema(of), indent=2))
 
 
 @main.command("bootstrap-cluster")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from deployments.cli_options import plan_option
+from deployments.cli_options import cluster_argument, plan_option
 
 _pool_option = click.option("--pool", default="etcd-flows", show_default=True, help="Work pool that runs the flows.")
 
@@ -20,6 +20,12 @@ _notify_option = click.option(
     metavar="TYPE/NAME",
     help="Prefect notification block that is told of missed and failed backups, bad drills and ill clusters.",
 )
+
+
+def _complete_flow(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
+    from deployments.declared import OFFERED
+
+    return [each.flow for each in OFFERED if each.flow.startswith(typed)]
 
 
 @click.command()
@@ -54,8 +60,8 @@ def deploy(pool: str, notify: str, plan_only: bool, prefect_yaml: bool, as_json:
 
 
 @click.command()
-@click.argument("flow")
-@click.argument("cluster")
+@click.argument("flow", shell_complete=_complete_flow)
+@cluster_argument
 @click.option("--parameter", "-p", "words", multiple=True, metavar="NAME=VALUE", help="Of the flow; repeatable.")
 @click.option("--confirm", default=None, metavar="NAME", help="The cluster's name, for flows that ask for it.")
 @click.option("--idempotency-key", "key", default=None, metavar="TEXT", help="The same key is the same run.")
@@ -82,7 +88,7 @@ def locks() -> None:
 
 
 @locks.command("list")
-@click.argument("cluster")
+@cluster_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the locks as JSON on stdout.")
 def locks_list(cluster: str, as_json: bool) -> None:
     """Show who holds the lock on which hosts, since when, and whether the holder lives."""
@@ -92,7 +98,7 @@ def locks_list(cluster: str, as_json: bool) -> None:
 
 
 @locks.command("release")
-@click.argument("cluster")
+@cluster_argument
 @click.option("--run", required=True, metavar="ID", help="The run whose lock it is, as `locks list` shows it.")
 @click.option("--force", is_flag=True, help="Also if the run seems to live; it then stops before its next command.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from deployments.cli_options import common_options, plan_option, run
+from deployments.cli_options import cluster_argument, common_options, plan_option, run
 
 
 @click.command("disaster-restore")
@@ -86,7 +86,7 @@ def restores() -> None:
 
 
 @restores.command("list")
-@click.argument("cluster")
+@cluster_argument
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON on stdout.")
 def restores_list(cluster: str, as_json: bool) -> None:
     """All restores on record in the stores, the newest first: when, of what, by whom, and how they ended."""

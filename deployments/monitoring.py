@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from deployments.cli_options import cluster_argument
+
 
 @click.group()
 def monitoring() -> None:
@@ -14,7 +16,7 @@ def monitoring() -> None:
 
 
 @monitoring.command()
-@click.argument("cluster")
+@cluster_argument
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 def files(cluster: str, directory: Path, as_json: bool) -> None:

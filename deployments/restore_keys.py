@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from deployments.cli_options import cluster_argument
+
 
 @click.command("restore-keys")
-@click.argument("cluster")
+@cluster_argument
 @click.option(
     "--from", "snapshot", default="", metavar="SNAPSHOT", help="`latest`, 'before TIME', or an id's beginning."
 )

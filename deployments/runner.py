@@ -103,6 +103,9 @@ class _Terminal:
     def __init__(self, verbose: bool, *, quiet: bool) -> None:
         self._verbose = verbose
         self._quiet = quiet
+        # Events come from threads, where click knows of no context and thus not that nobody wants colours.
+        context = click.get_current_context(silent=True)
+        self._colours = context.color if context else None
 
     def __call__(self, event: Event) -> None:
         if self._quiet and event.kind not in ("warning", "failed"):
@@ -110,7 +113,7 @@ class _Terminal:
         if event.kind == "start" and not self._verbose:
             return
         colour = {"phase": "cyan", "done": "green", "failed": "red", "warning": "yellow"}.get(event.kind)
-        click.echo(click.style(line(event), fg=colour), err=True)
+        click.echo(click.style(line(event), fg=colour), err=True, color=self._colours)
 
 
 @contextmanager

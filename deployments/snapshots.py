@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 import click
 
+from deployments.cli_options import cluster_argument
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_cluster = click.argument("cluster")
+_cluster = cluster_argument
 _snapshot = click.argument("snapshot")
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 _store = click.option(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from deployments.cli import main
 
 CLI = [sys.executable, "-m", "deployments.cli"]
 ROOT = Path(__file__).parents[2]
@@ -51,6 +55,40 @@ def test_help_version_and_completion_import_nothing_heavy(words: tuple[str, ...]
 def test_tab_completion_answers_without_prefect() -> None:
     done = run(_ETCD_FLOWS_COMPLETE="bash_complete", COMP_WORDS="etcd-flows boot", COMP_CWORD="1")
     assert "bootstrap-cluster" in done.stdout
+
+
+def test_tab_completion_knows_the_cluster_files_and_the_flows(tmp_path: Path) -> None:
+    for name in ("prod-a", "prod-b", "dev"):
+        (tmp_path / f"{name}.yaml").touch()
+
+    def complete(words: str) -> list[str]:
+        asked = {"_ETCD_FLOWS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "2"}
+        return run(cwd=ROOT, ETCD_FLOWS_CLUSTERS=str(tmp_path), **asked).stdout.split()
+
+    assert complete("etcd-flows check-cluster pro") == ["file,pro", "plain,prod-a", "plain,prod-b"]
+    assert complete("etcd-flows trigger restore-d") == ["plain,restore-drill"]
+
+
+def test_the_overview_has_every_command_once() -> None:
+    shown = re.findall(r"^  ([a-z][a-z-]+)  +\S", run("--help").stdout, re.MULTILINE)
+    assert sorted(shown) == sorted(name for name, command in main.commands.items() if not command.hidden)
+
+
+@pytest.mark.parametrize(
+    ("environ", "coloured"),
+    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_colours_only_where_somebody_wants_them(environ: dict[str, str], coloured: bool) -> None:
+    ours, theirs = pty.openpty()
+    clean = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    words = [*CLI, "check-cluster", "no-such-cluster"]
+    env = {**clean, "PYTHONPATH": str(ROOT), "TERM": "xterm", **environ}
+    subprocess.run(words, env=env, cwd=ROOT, stderr=theirs, stdout=subprocess.DEVNULL, timeout=60, check=False)
+    os.close(theirs)
+    said = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "failed" in said
+    assert ("\x1b[" in said) is coloured
 
 
 def test_validate_tells_every_problem_with_its_place(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from deployments.cli import main
 from tasks.snapshots.manifest import manifest_key
 from tasks.snapshots.stores.directory import DirectoryStore
+from tests.outputs import assert_as_published
 from tests.unit.snapshots.shelf import KEY, TRUSTED, catalog_of, database, shelve
 
 HOUR = timedelta(hours=1)
@@ -39,7 +40,7 @@ class House:
         return done
 
     def json(self, *words: str) -> Any:
-        return json.loads(self.run(*words, "--json").stdout)
+        return assert_as_published(f"snapshots-{words[0]}", self.run(*words, "--json").stdout)
 
 
 CLUSTER = """\
