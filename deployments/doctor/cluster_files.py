@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from deployments.served_clusters import cluster_directories, cluster_files
 from tasks.cluster.load import ClusterFileError, find_cluster_file, load_cluster
+from tasks.cluster.references import secret_references
 from tasks.cluster.secrets import resolve
 from tasks.cluster.spec import Cluster, SecretRef
 from tasks.errors import InputError
@@ -117,23 +117,3 @@ def _group_can_read(name: str, key: str, ref: SecretRef) -> list[Finding]:
         text = f"{key}: the group of {ref.name} may read it"
         return [Finding("warning", "secrets", text, name, f"chmod 600 {ref.name}, unless that group is meant to")]
     return []
-
-
-def secret_references(part: object, key: str = "") -> Iterator[tuple[str, SecretRef]]:
-    """All references in a cluster, with where they are; those that all hosts share once. Pure."""
-    seen = set()
-    for path, ref in _references(part, key):
-        if ref not in seen:
-            seen.add(ref)
-            yield path, ref
-
-
-def _references(part: object, key: str) -> Iterator[tuple[str, SecretRef]]:
-    if isinstance(part, SecretRef):
-        yield key, part
-    elif isinstance(part, tuple):
-        for number, item in enumerate(part):
-            yield from _references(item, f"{key}[{getattr(item, 'name', number)}]")
-    elif is_dataclass(part):
-        for each in fields(part):
-            yield from _references(getattr(part, each.name), f"{key}.{each.name}".lstrip("."))

@@ -58,9 +58,10 @@ def examine(cluster: str | None, environ: Mapping[str, str], here: Path) -> list
     found = check_machine(environ, here)
     if any(each.check == "packages" and each.level == "error" for each in found):
         return found
-    from deployments.doctor.cluster_files import check_secrets, read_clusters, secret_references
+    from deployments.doctor.cluster_files import check_secrets, read_clusters
     from deployments.doctor.logins import check_agent, check_key_files
     from deployments.doctor.prefect_api import CHECK, check_api, configured
+    from tasks.cluster.references import secret_references
 
     home = Surroundings(here, environ).home
     clusters, of_files = read_clusters(cluster, environ)

@@ -17,13 +17,13 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.cluster.spec import Cluster, SecretRef
+from tasks.cluster.references import secret_references
+from tasks.cluster.spec import Cluster
 from tasks.errors import DecryptionError, ManifestError, Refused, SnapshotError
 from tasks.pki import store
 from tasks.snapshots.age_keys import Keys, Locks
@@ -98,7 +98,7 @@ def make_bundle(
         "made": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "tool_version": tool_version,
         "signer": public_key_text(key),
-        "secrets": sorted(set(_references(cluster))),
+        "secrets": sorted({str(ref) for _, ref in secret_references(cluster)}),
     }
     files = _files(cluster)
     files[README] = _readme(facts, "ca.key" in files).encode()
@@ -176,18 +176,6 @@ def _unpacked(data: bytes) -> dict[str, bytes]:
     except (tarfile.TarError, ValueError, KeyError, OSError) as error:
         raise ManifestError(f"this is not a bundle: {error}", remedy="use the bundle of another snapshot") from None
     return files
-
-
-def _references(value: Any) -> Iterator[str]:
-    """All secrets that the cluster file only points to."""
-    if isinstance(value, SecretRef):
-        yield str(value)
-    elif isinstance(value, tuple):
-        for inner in value:
-            yield from _references(inner)
-    elif is_dataclass(value):
-        for part in fields(value):
-            yield from _references(getattr(value, part.name))
 
 
 def _where_from(source: str) -> str:

@@ -16,10 +16,11 @@ import pytest
 
 from deployments.doctor import keys, machine, places, prefect_api
 from deployments.doctor.asking import Question, answers
-from deployments.doctor.cluster_files import check_secrets, read_clusters, secret_references
+from deployments.doctor.cluster_files import check_secrets, read_clusters
 from deployments.doctor.logins import check_key_files, check_logins
 from deployments.doctor.run import exit_code
 from tasks.cluster.load import parse_cluster
+from tasks.cluster.references import secret_references
 from tasks.cluster.spec import Cluster
 from tasks.errors import StoreError
 from tasks.etcd.worker_tools import ARCHS
