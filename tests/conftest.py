@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -29,7 +30,13 @@ def not_run(reason: str) -> pytest.MarkDecorator:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep away from the Prefect of whoever runs the tests: its server, its database, its profile."""
+    """Keep away from the Prefect of whoever runs the tests, its server, its database, its profile; heed Ctrl-C.
+
+    A shell without job control has its background jobs ignore SIGINT, and whatever they start inherits that: then no
+    test could interrupt a run.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         del os.environ[name]
     home = tempfile.TemporaryDirectory(prefix="etcd-flows-tests-prefect-", ignore_cleanup_errors=True)
