@@ -48,6 +48,17 @@ SECTIONS: dict[str, dict[str, str]] = {
 }
 
 
+class Whole(click.Group):
+    """A group whose help tells what each command does in whole sentences, over several lines if need be."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands; hidden ones are left out."""
+        commands = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(400)) for name, command in commands if not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 class Overview(click.Group):
     """A group whose help has sections."""
 

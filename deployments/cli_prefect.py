@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from deployments.cli_help import Whole
 from deployments.cli_options import cluster_argument, plan_option
 
 _pool_option = click.option("--pool", default="etcd-flows", show_default=True, help="Work pool that runs the flows.")
@@ -82,7 +83,7 @@ def trigger(
     sys.exit(run_trigger(Order(flow, cluster, parameters, key, not detach), as_json=as_json))
 
 
-@click.group()
+@click.group(cls=Whole)
 def locks() -> None:
     """Who works on a cluster's hosts; and take a lock away from a run that is gone."""
 

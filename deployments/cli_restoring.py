@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from deployments.cli_help import Whole
 from deployments.cli_options import cluster_argument, common_options, plan_option, run
 
 
@@ -80,7 +81,7 @@ def prune_data_dirs(cluster: str, plan_only: bool, keep: int, confirm: str, as_j
     run("prune_data_dirs", cluster, as_json=as_json, verbose=verbose, **parameters)
 
 
-@click.group()
+@click.group(cls=Whole)
 def restores() -> None:
     """What restores there were, as the stores know them."""
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from deployments.cli_help import Whole
 from deployments.cli_options import cluster_argument
 
 
-@click.group()
+@click.group(cls=Whole)
 def monitoring() -> None:
     """What watches a cluster: alert rules and scrape targets for Prometheus."""
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from deployments.cli_help import Whole
 from deployments.cli_options import cluster_argument
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -26,7 +27,7 @@ _accept = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Whole)
 def snapshots() -> None:
     """What backups there are, and work on them.
 
