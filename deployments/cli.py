@@ -187,6 +187,14 @@ def destroy_cluster(
     )
 
 
+@main.command("enable-monitoring")
+@common_options
+@plan_option
+def enable_monitoring(cluster: str, plan_only: bool, as_json: bool, verbose: bool) -> None:
+    """Prometheus and Alertmanager on the monitoring host, proven: all members scraped, all receivers told."""
+    run("enable_monitoring", cluster, as_json=as_json, verbose=verbose, plan_only=plan_only)
+
+
 @main.command("snapshot-backup")
 @common_options
 @plan_option

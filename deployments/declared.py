@@ -29,12 +29,14 @@ class Offered:
         scheduled: Parameters of scheduled runs.
         collision: What becomes of a run while another one of the same deployment runs: a schedule's is dropped, a
             person's waits.
+        fits: Whether it makes sense for a cluster at all.
     """
 
     module: str
     schedule: Callable[[Cluster], str | None] = lambda cluster: None
     scheduled: Mapping[str, Any] = field(default_factory=dict)
     collision: Collision = "ENQUEUE"
+    fits: Callable[[Cluster], bool] = lambda cluster: True
 
     @property
     def flow(self) -> str:
@@ -58,6 +60,10 @@ def _openings(cluster: Cluster) -> str | None:
     return snapshots.verify_schedule if snapshots.stores and readable else None
 
 
+def _has_monitoring_host(cluster: Cluster) -> bool:
+    return cluster.monitoring is not None and cluster.monitoring.host is not None
+
+
 OFFERED = (
     Offered("snapshot_backup", _backups, {"kind": "scheduled"}, "CANCEL_NEW"),
     Offered("verify_snapshots", _openings, collision="CANCEL_NEW"),
@@ -68,6 +74,7 @@ OFFERED = (
     Offered("replace_member"),
     Offered("bootstrap_cluster"),
     Offered("preflight_cluster"),
+    Offered("enable_monitoring", fits=_has_monitoring_host),
     Offered("prune_snapshots"),
     Offered("prune_data_dirs"),
     Offered("destroy_cluster"),
@@ -116,6 +123,7 @@ def declared(clusters: Mapping[str, Cluster]) -> tuple[Declared, ...]:
         Declared(each.flow, name, each.entrypoint, each.schedule(clusters[name]), each.scheduled, each.collision)
         for name in sorted(clusters)
         for each in OFFERED
+        if each.fits(clusters[name])
     )
 
 

@@ -21,6 +21,10 @@ from tasks.hosts.shell import Shell, open_shell
 from tasks.members import actions as member_actions
 from tasks.members import carry_out as members
 from tasks.members import catching_up, membership
+from tasks.monitoring import actions as watch_actions
+from tasks.monitoring import carry_out as watch
+from tasks.monitoring import client as watch_client
+from tasks.monitoring import proof as watch_proof
 from tasks.pki import plan as pki
 from tasks.pki.apply import write_pki
 from tasks.pki.authority import Authority
@@ -37,7 +41,7 @@ class Materials:
 
     Args:
         cluster: The cluster.
-        releases: Checked release by architecture.
+        releases: Checked release by architecture; on a monitoring host, by the product's name.
         authority: The CA, None when nothing has to be issued.
         lock: The cluster's lock; without it nothing is carried out.
     """
@@ -106,6 +110,16 @@ CARRIERS: dict[type[Any], Carry] = {
     member_actions.Promote: lambda shell, _host, action, _m: membership.promote(shell, action),
     member_actions.Disarm: lambda shell, _host, action, _m: membership.disarm(shell, action),
     member_actions.EndReplacement: lambda shell, host, action, _m: members.end_replacement(shell, host, action),
+    watch_actions.InstallProgram: lambda shell, host, action, m: watch.install_program(
+        shell, host, action, m.releases[action.name]
+    ),
+    watch_actions.IssueClient: lambda shell, _host, action, m: watch_client.issue_client(
+        shell, action, m.cluster, m.authority_at_hand, datetime.now(UTC)
+    ),
+    watch_actions.Configure: lambda shell, host, action, _m: watch.configure(shell, host, action),
+    watch_actions.RunProgram: lambda shell, host, action, _m: watch.run_program(shell, host, action),
+    watch_actions.ProveTargets: lambda shell, _host, action, _m: watch_proof.prove_targets(shell, action),
+    watch_actions.ProveReceivers: lambda shell, _host, action, _m: watch_proof.prove_receivers(shell, action),
     old_dirs.RemoveOldDirs: lambda shell, host, action, _m: old_dirs.remove_old_dirs(shell, host, action),
 }
 
@@ -170,7 +184,7 @@ def _take_back(phase: Phase, materials: Materials, error: EtcdFlowsError) -> Non
 
 def _run_steps(phase: Phase, materials: Materials) -> None:
     def submit(name: str) -> PrefectFuture[None]:
-        host = materials.cluster.host(name)
+        host = materials.lock.host(name)
         return carry_out_steps.submit(phase.name, host, phase.of(name), materials)
 
     on_all(phase.hosts, submit, phase.name)

@@ -11,7 +11,7 @@ under it (that comes with the same round trip): only that plan is carried out.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,11 +21,12 @@ from prefect.runtime import flow_run
 from flows.first_look import fact_query
 from flows.observe import observe_all
 from flows.report import publish_plan
-from tasks.cluster.spec import Cluster
+from tasks.cluster.spec import Cluster, Host
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.lock_holder import new_owner
 from tasks.hosts.locking import HeldLock, acquire
 from tasks.hosts.observe import parse, script_for
+from tasks.hosts.shell import Output
 from tasks.plan import Plan
 from tasks.reporting.human import plural
 from tasks.reporting.progress import emit
@@ -65,13 +66,31 @@ def cluster_lock(cluster: Cluster, flow: str) -> Iterator[Locked]:
         yield Locked(outer, observe_all(cluster))
         return
     queries = {host.name: fact_query(cluster, host) for host in cluster.hosts}
-    owner = new_owner(str(flow_run.id or uuid.uuid4()), flow, cluster.name, flow_run.ui_url or "")
     then = {name: script_for(query) for name, query in queries.items()}
-    lock, outputs = acquire(cluster.hosts, owner, then=then, tell=lambda text: emit("warning", text))
+    with host_lock(cluster.hosts, cluster.name, flow, then) as (lock, outputs):
+        yield Locked(lock, {name: parse(queries[name], output.stdout) for name, output in outputs.items()})
+
+
+@contextmanager
+def host_lock(
+    hosts: Sequence[Host], cluster: str, flow: str, then: Mapping[str, str]
+) -> Iterator[tuple[HeldLock, dict[str, Output]]]:
+    """Hold the lock on these hosts, whichever cluster they belong to; released at the end, whatever happened.
+
+    Args:
+        cluster: Name of the cluster that the run is about, for those who find the hosts locked.
+        then: By host, a script to be run in the same round trip once the lock is held; its outputs come with the lock.
+
+    Raises:
+        LockHeld: A living run holds it; nothing was changed.
+        EtcdFlowsError: It could not be made on all hosts; nothing was changed.
+    """
+    owner = new_owner(str(flow_run.id or uuid.uuid4()), flow, cluster, flow_run.ui_url or "")
+    lock, outputs = acquire(hosts, owner, then=then, tell=lambda text: emit("warning", text))
     token = _held.set(lock)
     try:
         emit("info", f"locked on {plural(len(lock.hosts), 'host')}")
-        yield Locked(lock, {name: parse(queries[name], output.stdout) for name, output in outputs.items()})
+        yield lock, outputs
     finally:
         _held.reset(token)
         for error in lock.release():

@@ -62,6 +62,11 @@ def ready_authority(cluster: Cluster, plan: PkiPlan) -> Authority | None:
     return load_authority(cluster.pki, with_key=needs_key)
 
 
+def operators_authority(cluster: Cluster) -> Authority | None:
+    """The operator's CA with its key, as issuing needs it; None if there is none."""
+    return load_authority(cluster.pki)
+
+
 def keep_operator_client(cluster: Cluster, authority: Authority | None) -> None:
     """See to it that the operator has a client certificate of the cluster, where the CA's key is at hand."""
     if authority is None or authority.key is None:
@@ -84,7 +89,8 @@ def operator_files(cluster: Cluster) -> ClientFiles:
     return client_files(cluster.pki)
 
 
-def _downloading(version: str, arch: str) -> Callable[[int, int | None], None]:
+def downloading(what: str, version: str, arch: str) -> Callable[[int, int | None], None]:
+    """Says now and then how far a download is."""
     shown = 0
 
     def progress(done: int, total: int | None) -> None:
@@ -92,7 +98,7 @@ def _downloading(version: str, arch: str) -> Callable[[int, int | None], None]:
         if done - shown >= 8 << 20:
             shown = done
             of = f" of {size(total)}" if total else ""
-            emit("info", f"fetching etcd {version} {arch}: {size(done)}{of}")
+            emit("info", f"fetching {what} {version} {arch}: {size(done)}{of}")
 
     return progress
 
@@ -105,7 +111,7 @@ def fetch_releases(cluster: Cluster, plan: Plan) -> dict[str, LocalRelease]:
     """
     arches = sorted({step.action.arch for step in plan.steps if isinstance(step.action, InstallRelease)})
     version = cluster.release.version
-    return {arch: fetch_release(cluster, arch, _downloading(version, arch)) for arch in arches}
+    return {arch: fetch_release(cluster, arch, downloading("etcd", version, arch)) for arch in arches}
 
 
 def fetch_release_here(cluster: Cluster) -> LocalRelease:
@@ -115,4 +121,4 @@ def fetch_release_here(cluster: Cluster) -> LocalRelease:
         ReleaseError: Not to be had, or not what its checksum says.
     """
     arch = worker_arch()
-    return fetch_release(cluster, arch, _downloading(cluster.release.version, arch))
+    return fetch_release(cluster, arch, downloading("etcd", cluster.release.version, arch))

@@ -107,7 +107,7 @@ class AlertmanagerSection(Section):
 class NodeExporterSection(Section):
     """node_exporter, which shows Prometheus what the flows write down: backups, drills, restores."""
 
-    version: ProgramVersion = entry("1.9.1", "Version. A release that was tested by default.", "1.9.1")
+    version: ProgramVersion = entry("1.11.1", "Version. The newest that was tested by default.", "1.11.1")
     release: ReleaseSection = section(
         ReleaseSection, "Where the release comes from.", {"source": "/srv/prometheus-releases"}
     )

@@ -83,6 +83,14 @@ class HeldLock:
         """
         return self._guards[host.name]
 
+    def host(self, name: str) -> Host:
+        """The host of that name.
+
+        Raises:
+            KeyError: The lock is not held on it.
+        """
+        return self._guards[name].host
+
     def check(self) -> None:
         """See that nobody has taken the lock away, as far as is known here.
 

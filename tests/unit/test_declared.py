@@ -26,7 +26,7 @@ def test_a_schedule_only_where_there_is_a_store() -> None:
     wanted = replace(bare.snapshots, schedule="0 */6 * * *", stores=(StoreSettings("local", Path("/srv")),))
     stored = replace(bare, snapshots=wanted)
     found = {each.name: each for each in declared({"b": stored, "a": bare})}
-    assert len(found) == 2 * len(OFFERED)
+    assert len(found) == 2 * (len(OFFERED) - 1), "monitoring is for clusters that have a monitoring host"
     assert found["snapshot-backup/a"].cron is None
     assert found["snapshot-backup/b"].cron == "0 */6 * * *"
     assert found["check-cluster/a"].cron
@@ -35,6 +35,14 @@ def test_a_schedule_only_where_there_is_a_store() -> None:
     (backup,) = [each for each in yaml if each["entrypoint"] == "flows.snapshot_backup.snapshot_backup"]
     assert backup["schedules"][0]["parameters"] == {"kind": "scheduled"}
     assert backup["parameters"] == {"cluster": "b"}
+
+
+def test_monitoring_only_where_there_is_a_host(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("name: alpha\n" + HOSTS + "monitoring: {}\n")
+    (tmp_path / "b.yaml").write_text("name: beta\n" + HOSTS + "monitoring: {host: {machine: local}}\n")
+    found = {each.name for each in declared(served_clusters({"ETCD_FLOWS_CLUSTERS": str(tmp_path)}))}
+    assert "enable-monitoring/b" in found
+    assert "enable-monitoring/a" not in found
 
 
 def test_every_flow_is_offered() -> None:

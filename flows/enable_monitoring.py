@@ -1,0 +1,102 @@
+"""enable-monitoring: Prometheus and Alertmanager on the monitoring host, proven from the members to the receivers.
+
+The runbook that this replaces: install Prometheus and Alertmanager, write their units, add the cluster's targets, copy
+alert rules, hope that they load, fill in the receivers, wait for the first real alert to see whether it arrives.
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.carry_out import Materials, run_plan
+from flows.ending import ends_in_state
+from flows.fan_out import all_hosts_at_once, on_all
+from flows.locking import host_lock, settle
+from flows.monitoring_results import MonitoringResult
+from flows.prepare import downloading, known_authority, load, operators_authority
+from flows.refusing import refuse
+from flows.report import publish_plan, publish_table, reporting
+from tasks.cluster.spec import Cluster
+from tasks.hosts.observe import FactQuery
+from tasks.monitoring.actions import InstallProgram, IssueClient
+from tasks.monitoring.inputs import read_inputs
+from tasks.monitoring.look import WatchFacts, parse, query_for, script_for
+from tasks.monitoring.plan import FLOW, plan_watch, refusals
+from tasks.monitoring.programs import program, release_of
+from tasks.monitoring.tasks import fetch_program, look_at_watch, see_targets
+from tasks.monitoring.wanted import Inputs, fact_paths, watch_of
+from tasks.plan import Plan
+from tasks.releases.fetch import LocalRelease
+
+
+@flow(
+    name="enable-monitoring",
+    flow_run_name="monitoring-{cluster}",
+    task_runner=all_hosts_at_once(),
+    persist_result=False,
+)
+@ends_in_state
+def enable_monitoring(cluster: str, plan_only: bool = False) -> MonitoringResult:
+    """Set up what watches a cluster, and prove it: all members are scraped, all receivers take a test alert.
+
+    Args:
+        cluster: Path of a cluster file, or the name of one in the clusters directory.
+        plan_only: Only show what would be done; nothing is changed on any host.
+    """
+    with reporting():
+        spec = load(cluster)
+        host, inputs = watch_of(spec).host, read_inputs(spec)
+        query = query_for(host, *fact_paths(spec))
+        facts = on_all([host.name], lambda _: look_at_watch.submit(spec, query), "looking at the monitoring host")
+        plan = make_plan(spec, facts[host.name], inputs)
+        publish_plan(plan)
+        if plan_only:
+            return MonitoringResult(plan=plan, applied=False)
+        if not plan.empty:
+            releases = fetch_programs(spec, plan)  # without the lock, since it may take long
+            plan = carry_out(spec, plan, query, inputs, releases)
+        seen = on_all([host.name], lambda _: see_targets.submit(spec), "asking Prometheus")[host.name]
+        result = MonitoringResult(plan=plan, applied=not plan.empty, host=host.name, targets=seen)
+        publish_table("targets", spec.name, result.table, "members as Prometheus sees them")
+        return result
+
+
+def make_plan(spec: Cluster, facts: WatchFacts, inputs: Inputs) -> Plan:
+    """The plan for a monitoring host that was found like this.
+
+    Raises:
+        Refused: Somebody else's Prometheus is there, or the CA is not here.
+        Several: More than one reason.
+    """
+    authority = known_authority(spec)
+    refuse(refusals(spec, facts, authority))
+    return plan_watch(spec, facts, inputs, authority)
+
+
+def fetch_programs(spec: Cluster, plan: Plan) -> dict[str, LocalRelease]:
+    """The releases that the plan installs, by product.
+
+    Raises:
+        ReleaseError: Not to be had, or not what its checksum says; no host was changed.
+    """
+    watch, found = watch_of(spec), {}
+    for step in plan.steps:
+        if isinstance(step.action, InstallProgram):
+            one, arch = program(step.action.name), step.action.arch
+            release = release_of(watch, one)
+            progress = downloading(one.title, release.version, arch)
+            found[one.product.name] = fetch_program(one.product.name, release, arch, progress)
+    return found
+
+
+def carry_out(spec: Cluster, shown: Plan, query: FactQuery, inputs: Inputs, releases: dict[str, LocalRelease]) -> Plan:
+    """Take the host's lock, plan again from what it looks like now, carry that out; returns the plan carried out."""
+    host = watch_of(spec).host
+    with host_lock([host], spec.name, FLOW, {host.name: script_for(query)}) as (lock, outputs):
+        plan = make_plan(spec, parse(query, outputs[host.name].stdout), inputs)
+        settle(shown, plan)
+        if plan.digest != shown.digest:
+            releases = fetch_programs(spec, plan)
+        issues = any(isinstance(step.action, IssueClient) for step in plan.steps)
+        run_plan(plan, Materials(spec, releases, operators_authority(spec) if issues else None, lock))
+    return plan

@@ -1,0 +1,44 @@
+"""Asking Prometheus on its own host, by promtool: nothing but the release is needed there, no curl."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tasks.errors import CommandFailed
+from tasks.hosts.shell import Shell
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One series now."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+def ask(shell: Shell, promtool: str, server: str, expr: str, *, before: str = "") -> tuple[Sample, ...]:
+    """What an expression gives now.
+
+    Args:
+        promtool: Its path there.
+        server: URL as seen there.
+        before: A script to be run first, in the same round trip.
+
+    Raises:
+        CommandFailed: Prometheus does not answer.
+    """
+    words = shlex.join([promtool, "query", "instant", "-o", "json", server, expr])
+    output = shell.run(f"{before}{words} </dev/null\n", what="asking Prometheus")
+    try:
+        rows = json.loads(output.stdout or b"[]")
+        return tuple(Sample({str(k): str(v) for k, v in row["metric"].items()}, float(row["value"][1])) for row in rows)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CommandFailed(
+            "what Prometheus answered can't be read",
+            host=shell.host.name,
+            state="nothing was changed",
+            remedy=f"`{words}` there",
+        ) from error

@@ -1,0 +1,43 @@
+"""Prefect's side of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.cluster.spec import Cluster, Release
+from tasks.hosts.observe import FactQuery
+from tasks.hosts.retrying import HOST_TASK
+from tasks.hosts.shell import open_shell
+from tasks.monitoring.ask import ask
+from tasks.monitoring.look import WatchFacts, look
+from tasks.monitoring.programs import PROMETHEUS, program, reached, release_of
+from tasks.monitoring.proof import Target, targets_of, targets_query
+from tasks.monitoring.wanted import watch_of
+from tasks.releases.fetch import LocalRelease, fetch_product
+
+
+@task(name="fetch-program", task_run_name="fetch-{name}-{release.version}-{arch}", cache_policy=NO_CACHE)
+def fetch_program(name: str, release: Release, arch: str, progress: Callable[[int, int | None], None]) -> LocalRelease:
+    """Have a checked release on the worker, from the cache or from its source; it retries by itself."""
+    return fetch_product(program(name).product, release, arch, progress)
+
+
+@task(name="look-at-monitoring-host", task_run_name="look-{query.host}", **HOST_TASK)
+def look_at_watch(cluster: Cluster, query: FactQuery) -> WatchFacts:
+    """Look at the monitoring host, read only."""
+    with open_shell(watch_of(cluster).host) as shell:
+        return look(shell, query)
+
+
+@task(name="ask-prometheus", task_run_name="targets-{cluster.name}", **HOST_TASK)
+def see_targets(cluster: Cluster) -> tuple[Target, ...]:
+    """Ask Prometheus on the monitoring host about the cluster's members, read only."""
+    watch = watch_of(cluster)
+    promtool = f"{PROMETHEUS.home(release_of(watch, PROMETHEUS).version)}/promtool"
+    members = tuple((host.name, host.scrape_url or host.metrics_url) for host in cluster.hosts)
+    with open_shell(watch.host) as shell:
+        server = f"http://{reached(watch, PROMETHEUS)}"
+        return targets_of(members, ask(shell, promtool, server, targets_query(cluster.name)))

@@ -1,0 +1,205 @@
+"""The plan of enable-monitoring, played through on facts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from tasks.cluster.spec import Cluster
+from tasks.errors import InputError, Refused
+from tasks.monitoring import alertmanager
+from tasks.monitoring.actions import Configure, ProveReceivers
+from tasks.monitoring.look import UnitFact
+from tasks.monitoring.plan import refusals
+from tasks.monitoring.programs import PROMETHEUS, arguments
+from tasks.monitoring.wanted import Inputs, watch_of
+from tests.unit.cluster.files import MINIMAL, cluster
+from tests.unit.monitoring.scene import MonitoringHost
+
+HOOK = "receivers: [{name: ops, webhook: {url: 'http://h/', token: env:TOKEN}}]"
+TOKEN = "/etc/alertmanager/clusters/etcd-prod-a.ops.token"
+
+
+def watched(more: str = "", name: str = "prod-a", metrics: str = "http") -> Cluster:
+    text = f"monitoring: {{host: {{machine: 10.0.0.21}}, metrics: {{scheme: {metrics}}}, {more}}}\n"
+    return cluster(MINIMAL.replace("prod-a", name) + text)
+
+
+def secrets(text: bytes = b"env:TOKEN") -> Inputs:
+    return Inputs({}, {TOKEN: hashlib.sha256(text).hexdigest()})
+
+
+def settled(spec: Cluster, inputs: Inputs | None = None, host: MonitoringHost | None = None) -> MonitoringHost:
+    """A host on which enable-monitoring has run."""
+    host = host or MonitoringHost()
+    for step in host.plan(spec, inputs).steps:
+        host.carry_out(step)
+    assert host.plan(spec, inputs).empty
+    return host
+
+
+def names(host: MonitoringHost, spec: Cluster, inputs: Inputs | None = None) -> list[str]:
+    return [step.name for step in host.plan(spec, inputs).steps]
+
+
+def test_from_nothing_to_nothing_to_do() -> None:
+    plan = MonitoringHost().plan(watched(HOOK), secrets())
+    assert [phase.name for phase in plan.phases] == ["prepare the monitoring host", "configure", "run", "prove"]
+    assert "TOKEN" not in str([step.summary for step in plan.steps])
+    settled(watched(HOOK), secrets())
+
+
+def test_cut_off_after_any_step_the_next_run_ends_in_the_same_place() -> None:
+    spec, inputs = watched(HOOK), secrets()
+    whole = settled(spec, inputs)
+    for done in range(len(MonitoringHost().plan(spec, inputs).steps)):
+        host = MonitoringHost()
+        for step in host.plan(spec, inputs).steps[:done]:
+            host.carry_out(step)
+        plan = host.plan(spec, inputs)
+        assert not plan.empty, done
+        for step in plan.steps:
+            host.carry_out(step)
+        assert host.plan(spec, inputs).empty, done
+        assert (host.files, host.units) == (whole.files, whole.units), done
+
+
+def test_a_changed_interval_reloads_and_a_changed_argument_restarts() -> None:
+    host = settled(watched())
+    plan = host.plan(watched("prometheus: {interval: 30s}"))
+    assert {step.summary for step in plan.steps if step.name.endswith("-run")} == {
+        "reload Prometheus",
+        "reload Alertmanager",  # whose part of the cluster notes what it wants of the host
+    }
+    assert plan.steps[-1].name == "targets"
+    plan = host.plan(watched("prometheus: {retention_time: 90d}"))
+    assert "restart Prometheus" in [step.summary for step in plan.steps]
+
+
+def test_another_version_is_installed_beside_and_then_run() -> None:
+    host = settled(watched())
+    found = names(host, watched("alertmanager: {version: 0.34.0}"))
+    assert found == ["alertmanager-release", "alertmanager-config", "alertmanager-run", "targets"]
+
+
+def test_a_program_that_was_tampered_with_is_installed_again() -> None:
+    spec = watched()
+    host = settled(spec)
+    host.put(f"{PROMETHEUS.home(watch_of(spec).prometheus.release.version)}/promtool", b"other", 0o755)
+    assert names(host, spec) == ["prometheus-release"]
+
+
+def test_a_program_that_stopped_is_started_and_proven() -> None:
+    spec = watched()
+    host = settled(spec)
+    host.units[PROMETHEUS.unit] = replace(host.units[PROMETHEUS.unit], active=False, marker="")
+    assert names(host, spec) == ["prometheus-run", "targets"]
+
+
+def test_only_changed_receivers_get_a_test_alert() -> None:
+    host = settled(watched(HOOK), secrets())
+    assert "receivers" not in names(host, watched(HOOK + ", prometheus: {interval: 30s}"), secrets())
+    plan = host.plan(watched(HOOK), secrets(b"another"))
+    (config,) = [step.action for step in plan.steps if isinstance(step.action, Configure)]
+    assert [file.path for file in config.files] == [TOKEN]
+    assert [step.action.receivers for step in plan.steps if isinstance(step.action, ProveReceivers)] == [
+        (("ops", "etcd-prod-a-ops"),)
+    ]
+
+
+def test_two_clusters_share_a_host_and_leave_each_other_alone() -> None:
+    one, two = watched(HOOK), watched("receivers: [{name: b, webhook: {url: 'http://b/'}}]", name="prod-b")
+    host = settled(one, secrets())
+    before = {path: fact for path, fact in host.files.items() if "prod-a" in path}
+    settled(two, host=host)
+    assert {path: fact for path, fact in host.files.items() if "prod-a" in path} == before
+    assert host.plan(one, secrets()).empty
+    whole = yaml.safe_load(host.files["/etc/alertmanager/alertmanager.yml"].content or b"")
+    assert [one["name"] for one in whole["receivers"]] == ["nobody", "etcd-prod-a-ops", "etcd-prod-b-b"]
+
+
+def test_what_the_other_cluster_wants_otherwise_is_said() -> None:
+    host = settled(watched(name="prod-b"))
+    (note,) = host.plan(watched("prometheus: {retention_time: 90d}")).notes
+    assert "prod-b" in note
+    assert "retention 30d" in note
+
+
+def test_files_that_are_not_wanted_any_more_go_and_nobody_else_s() -> None:
+    host = settled(watched())
+    clusters = PROMETHEUS.clusters
+    for name in ("etcd-prod-a.own-1.rules.yml", "etcd-prod-ab.own-1.rules.yml", "etcd-prod-a.tls"):
+        host.put(f"{clusters}/{name}", b"")
+    (config,) = [s.action for s in host.plan(watched()).steps if isinstance(s.action, Configure)]
+    assert config.remove == (f"{clusters}/etcd-prod-a.own-1.rules.yml",)
+
+
+@pytest.mark.parametrize(
+    ("severity", "pattern"),
+    [("info", "info|warning|critical"), ("warning", "warning|critical"), ("critical", "critical")],
+)
+def test_routes_by_severity(severity: str, pattern: str) -> None:
+    spec = watched(f"receivers: [{{name: a, severity: {severity}, webhook: {{url: 'http://x/'}}}}]")
+    test, told = json.loads(alertmanager.part(spec, watch_of(spec)))["routes"]
+    assert f'severity=~"{pattern}"' in told["matchers"]
+    assert told["continue"] is True
+    assert "continue" not in test
+
+
+def test_secrets_are_files_and_never_text() -> None:
+    spec = watched(
+        "receivers: [{name: a, slack: {url: env:S, channel: '#x'}}, {name: b, email: {to: a@b.c, sender: d@e.f, "
+        "server: 'm:25', user: u, password: env:P}}, {name: c, webhook: {secret_url: env:H}}]"
+    )
+    part = alertmanager.part(spec, watch_of(spec))
+    for secret in alertmanager.secret_files(spec, watch_of(spec)):
+        assert secret.path in part
+    assert len(alertmanager.secret_files(spec, watch_of(spec))) == 3
+    assert not {f"env:{name}" for name in "SPH"} & set(part.split('"'))
+
+
+def test_a_part_that_somebody_changed_is_refused() -> None:
+    host = settled(watched(HOOK), secrets())
+    host.put("/etc/alertmanager/clusters/etcd-x.json", b"{}")
+    with pytest.raises(Refused, match="not what etcd-flows has written"):
+        host.plan(watched(HOOK), secrets())
+
+
+def test_what_is_not_ours_is_not_touched() -> None:
+    host, spec = settled(watched()), watched()
+    assert refusals(spec, host.facts(spec), None) == ()
+    host.units[PROMETHEUS.unit] = UnitFact(True, True, True, "/lib/systemd/system/prometheus.service")
+    host.put("/etc/alertmanager/alertmanager.yml", b"route: {}\n")
+    found = refusals(spec, host.facts(spec), None)
+    assert [str(one).splitlines()[0].split(" that ")[0] for one in found] == [
+        "10.0.0.21: there is a prometheus.service",
+        "10.0.0.21: there is a /etc/alertmanager/alertmanager.yml",
+    ]
+
+
+def test_metrics_over_https_need_the_operator_s_ca() -> None:
+    spec = watched(metrics="https")
+    (refusal,) = refusals(spec, MonitoringHost().facts(spec), None)
+    assert "there is no CA" in str(refusal)
+
+
+def test_without_a_monitoring_host_there_is_nothing_to_plan() -> None:
+    with pytest.raises(InputError, match="no monitoring host"):
+        watch_of(cluster(MINIMAL + "monitoring: {}\n"))
+
+
+def test_an_address_for_all_is_reached_on_loopback() -> None:
+    spec = cluster(MINIMAL + "monitoring: {host: {machine: local, listen_address: '::'}}\n")
+    watch = watch_of(spec)
+    assert "--web.listen-address=[::]:9090" in arguments(watch, PROMETHEUS)
+    (config,) = [
+        s.action
+        for s in MonitoringHost().plan(spec).steps
+        if isinstance(s.action, Configure) and s.action.name == "prometheus"
+    ]
+    (main,) = [file for file in config.files if file.path.endswith("prometheus.yml")]
+    assert b"'[::1]:9093'" in (main.content or b"")
