@@ -259,12 +259,19 @@ def _validate() -> Schema:
     return _object(ok=_OK, problems=_list(problem))
 
 
+def _monitoring() -> Schema:
+    target = _object(member=_TEXT, url=_said(_TEXT, "Where it is scraped."), state=_one_of("up", "down", "unknown"))
+    host = _said(_TEXT, "The monitoring host; empty where only the plan was asked for.")
+    return _object(**_PLANNED, ok=_OK, host=host, targets=_list(target))
+
+
 #: By the words of the command, with ``-`` between them.
 _OUTPUTS: Mapping[str, Callable[[], Schema]] = {
     "bootstrap-cluster": _bootstrap,
     "check-cluster": _check,
     "disaster-restore": lambda: _RESTORE,
     "doctor": _doctor,
+    "enable-monitoring": _monitoring,
     "preflight-cluster": _check,
     "replace-member": _replace,
     "restore-drill": _drill,

@@ -9,12 +9,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from deployments.outputs import names, output_schema
+from flows.monitoring_results import MonitoringResult
 from flows.replace_results import ReplaceResult
 from flows.restore_results import RestoreResult
 from flows.results import BootstrapResult, CheckResult
 from tasks.etcd.members import MemberStatus
 from tasks.findings import Finding
 from tasks.members.record import Replacement
+from tasks.monitoring.proof import Target
 from tasks.plan import Plan
 from tests.outputs import assert_as_published
 from tests.unit.test_cli import GOOD, run
@@ -51,6 +53,8 @@ def test_it_is_a_schema_that_takes_errors_and_not_anything(name: str) -> None:
         ("preflight-cluster", CheckResult("prod-a", ())),
         ("bootstrap-cluster", BootstrapResult(PLAN, applied=True, members=(MEMBER,), findings=FINDINGS[:1])),
         ("bootstrap-cluster", RestoreResult(PLAN, applied=False)),
+        ("enable-monitoring", MonitoringResult(PLAN, applied=False)),
+        ("enable-monitoring", MonitoringResult(PLAN, True, "10.0.0.21", (Target("a", "http://a:2381", "up"),))),
         ("disaster-restore", RestoreResult(PLAN, applied=False)),
         ("replace-member", ReplaceResult(PLAN, applied=False, member="a")),
         (
