@@ -1,7 +1,7 @@
 """Running a flow from the command line: Prefect's surroundings, progress on the terminal, the result printed.
 
 Prefect is imported here and not before. When the configured Prefect API does not answer (it may sit on the dead
-etcd) the same flow runs on an ephemeral local Prefect, and that is said.
+etcd) the same flow runs on a local Prefect that ends with the process, and that is said.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from deployments.errors import show_error
+from deployments.local_prefect import local_prefect
 from flows.first_look import look_ahead
 from tasks.cluster.load import load_cluster
 from tasks.cluster.spec import Cluster
@@ -59,12 +60,13 @@ def run_flow(flow: str, cluster: str, *, as_json: bool, verbose: bool, parameter
         share_one_heap()
         if flow in LOOKS:
             look_ahead(spec, preflight=LOOKS[flow])
-        with listening(_Terminal(verbose, quiet=as_json)), _prefect(verbose):
+        with listening(_Terminal(verbose, quiet=as_json)), _prefect(verbose) as ready:
             run = getattr(importlib.import_module(f"flows.{flow}"), flow)
             # What is imported stays: to look through it for garbage, again and again and at the end of the process
             # once more, takes a third of a second.
             gc.freeze()
             gc.enable()
+            ready()
             result = run(cluster=cluster, **parameters)
     except EtcdFlowsError as error:
         return show_error(error, as_json=as_json)
@@ -117,8 +119,12 @@ class _Terminal:
 
 
 @contextmanager
-def _prefect(verbose: bool) -> Iterator[None]:
-    """Prefect as a command-line tool needs it: quiet, patient at its first start, and independent of a dead server."""
+def _prefect(verbose: bool) -> Iterator[Callable[[], None]]:
+    """Prefect as a command-line tool needs it: quiet, patient at its first start, and independent of a dead server.
+
+    Yields:
+        What has to be called before a flow: it waits for the API.
+    """
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     if not verbose:
@@ -126,7 +132,8 @@ def _prefect(verbose: bool) -> Iterator[None]:
     from prefect.settings import (
         PREFECT_API_URL,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+        PREFECT_UI_URL,
         temporary_settings,
     )
 
@@ -135,13 +142,15 @@ def _prefect(verbose: bool) -> Iterator[None]:
     url = PREFECT_API_URL.value()
     if url and _answers(url):
         with temporary_settings(set_defaults=heartless):
-            yield
+            yield lambda: None
         return
     why = f"the Prefect API at {url} does not answer" if url else "no Prefect API is configured"
     click.echo(f"{why}: running with a local, temporary one (this run is not in a shared UI) ...", err=True)
-    local = {PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True}
-    with temporary_settings(local, set_defaults=heartless, restore_defaults={PREFECT_API_URL}):
-        yield
+    server = local_prefect()
+    patience = float(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
+    # Nobody could follow a link to a UI that is gone with the run.
+    with temporary_settings({PREFECT_API_URL: server.url, PREFECT_UI_URL: ""}, set_defaults=heartless):
+        yield lambda: server.wait(patience)
 
 
 def _answers(url: str) -> bool:

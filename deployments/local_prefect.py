@@ -1,0 +1,128 @@
+"""A Prefect server for as long as one command line runs, where none is configured or the configured one is dead.
+
+Prefect can do that itself, but then imports the whole server into the process that only wants to talk to it: 75 MB of
+memory, and two seconds before the server's own start begins. And its server stays behind when the run is killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from functools import cache
+
+from tasks.errors import EtcdFlowsError
+
+_STOP_SECONDS = 5.0
+_ASK_EVERY = 0.1  # seconds
+
+#: What the new process runs: it ends when the one that started it does, however that ends (prctl(2), PR_SET_PDEATHSIG
+#: and SIGTERM; Linux only). Then as Prefect starts its own: without a CLI above it.
+_PROGRAM = """
+import ctypes, os, sys
+if hasattr(ctypes.CDLL(None), "prctl"):
+    ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() != int(sys.argv.pop(1)):
+    sys.exit(0)
+import uvicorn
+uvicorn.main()
+"""
+
+
+class LocalPrefect:
+    """Starts at once; it has to be waited for.
+
+    Args:
+        settings: Environment of Prefect's settings beside this process's own.
+        port: On loopback.
+    """
+
+    def __init__(self, settings: Mapping[str, str], port: int) -> None:
+        self._port = port
+        words = [sys.executable, "-c", _PROGRAM, str(os.getpid())]
+        words += ["--factory", "prefect.server.api.server:create_app"]
+        words += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+        # As Prefect has them for its own: no UI, and nothing that outlives the run.
+        ours = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        environment = {**os.environ, **settings, **ours}
+        environment.pop("PREFECT_API_URL", None)
+        # A session of its own: it outlives Ctrl-C on the terminal, so that the run can end in order.
+        self._process = subprocess.Popen(  # noqa: S603 - our own Python
+            words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        """Its API."""
+        return f"http://127.0.0.1:{self._port}/api"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def wait(self, seconds: float) -> None:
+        """Until it answers.
+
+        Raises:
+            EtcdFlowsError: It ended, or does not answer in time.
+        """
+        until = time.monotonic() + seconds
+        while not self._answers():
+            if not self.alive or time.monotonic() > until:
+                how = "does not answer" if self.alive else f"ended with exit code {self._process.returncode}"
+                raise EtcdFlowsError(
+                    f"the local Prefect server {how}",
+                    state="the run was not begun",
+                    remedy="see what it said above; is there room for its database in PREFECT_HOME (~/.prefect)?",
+                )
+            time.sleep(_ASK_EVERY)
+
+    def stop(self) -> None:
+        """Stop it. Not waited for long: its database survives a kill."""
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        try:
+            connection.request("GET", "/api/health")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+@cache
+def local_prefect() -> LocalPrefect:
+    """The one of this process, started with the first call and stopped at the end of the process.
+
+    To be called before a flow is imported: what Prefect still has to tell the server is sent at the end of the process
+    too, and the ends come in the reverse order.
+    """
+    from prefect.settings import get_current_settings
+
+    server = LocalPrefect(get_current_settings().to_environment_variables(exclude_unset=True), _free_port())
+    atexit.register(server.stop)
+    return server
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
