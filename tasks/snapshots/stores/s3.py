@@ -16,7 +16,7 @@ from tasks.snapshots.stores.s3_client import Credentials
 from tasks.snapshots.stores.s3_read import read
 from tasks.snapshots.stores.s3_upload import S3Upload, put_whole
 
-#: Kept open at most: four parts of each of some uploads, or what the catalog reads at once.
+#: Kept open at most: three parts of each of some uploads, or what the catalog reads at once.
 CONNECTIONS = 16
 
 

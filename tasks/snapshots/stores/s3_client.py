@@ -17,6 +17,8 @@ from tasks.errors import StoreError
 _ATTEMPTS = 6  # in all, with waits of up to 1, 2, 4, 8, 16 s (botocore's standard mode); about 15 s on average
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 60.0  # seconds without a byte
+#: S3, and what credentials may be had from; as botocore's list of endpoints calls them.
+_SERVICES = frozenset({"s3", "sts", "sso", "portal.sso", "oidc"})
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
@@ -51,6 +53,7 @@ def make_client(settings: S3Settings, credentials: Credentials | None, connectio
 
     inner = botocore.session.Session(profile=settings.profile)
     inner.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
+    _forget_other_services(inner)
     session = boto3.session.Session(botocore_session=inner, region_name=settings.region)
     secure = settings.endpoint is None or settings.endpoint.startswith("https")
     config = Config(
@@ -76,6 +79,14 @@ def make_client(settings: S3Settings, credentials: Credentials | None, connectio
             "aws_session_token": token.reveal() if token else None,
         }
     return session.client("s3", endpoint_url=settings.endpoint, verify=trusted(settings.ca), config=config, **keys)
+
+
+def _forget_other_services(session: Any) -> None:
+    """Drop the endpoints of some 300 other services of AWS, which botocore would keep: 4 MB."""
+    for partition in session.get_component("data_loader").load_data("endpoints")["partitions"]:
+        services = partition["services"]
+        for name in services.keys() - _SERVICES:
+            del services[name]
 
 
 def parse_time(value: Any) -> datetime:

@@ -20,7 +20,7 @@ from tasks.snapshots.stores.s3_errors import answer_of
 from tasks.snapshots.stores.s3_parts import part_bytes
 from tasks.snapshots.stores.s3_proof import Part, checks, digest, judged, prove, refuses_checksums
 
-THREADS = 4
+THREADS = 3  # parts on the way; more of them need more memory, and are no faster while Python feeds them
 _PATIENCE = 180.0  # seconds for which a part is sent again while the server does not answer
 _WAIT = tenacity.wait_exponential_jitter(1, 20)  # seconds between two attempts
 _CORRUPT = 3  # attempts for a part that the server does not receive as it was sent

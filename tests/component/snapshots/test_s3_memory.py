@@ -8,7 +8,7 @@ import sys
 from tests.s3.proxy import FaultProxy
 from tests.s3.server import S3Server
 
-BOUND = 60  # MiB: five parts of 8 MiB, and what boto3 needs for its requests
+BOUND = 40  # MiB: four parts of 5 MiB, and what boto3 needs for its requests
 
 UPLOAD = """
 import sys
