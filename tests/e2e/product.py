@@ -20,6 +20,7 @@ import yaml
 
 from tests.lab.hosts import LabHost
 from tests.lab.lab import Lab
+from tests.outputs import assert_as_published
 
 ROOT = Path(__file__).parents[2]
 CLI = (sys.executable, "-m", "deployments.cli")
@@ -125,6 +126,8 @@ class Product:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
+        if as_json and out.strip():
+            assert_as_published(verb, out)
         return Done(process.returncode, out, err)
 
     def must(self, *words: str, **options: Any) -> Done:
