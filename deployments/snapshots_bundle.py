@@ -147,7 +147,8 @@ def _told(
         *([] if "ca.key" in bundle.files else ["the CA's key is NOT in it: no certificates can be issued"]),
         "go on:",
         f"  1. {first} {file}; `etcd-flows validate {file}`",
-        f"  2. etcd-flows bootstrap-cluster {file} --from-snapshot latest --plan",
-        "  3. the same without --plan; README.txt says what else is needed (Kubernetes' encryption keys)",
+        "  2. see that the old hosts are off, and stay off",
+        f"  3. etcd-flows bootstrap-cluster {file} --from-snapshot latest --accept old-members-off --plan",
+        "  4. the same without --plan; README.txt says what else is needed (Kubernetes' encryption keys)",
     ]
     return "\n".join(lines)

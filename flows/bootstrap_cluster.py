@@ -64,7 +64,7 @@ def bootstrap_cluster(
         store: Only this store has it.
         clone: Make another cluster of it, with an identity of its own and revisions that are not raised.
         accept: What is to be lived with about the snapshot, as for disaster-restore: untrusted, other-cluster,
-            no-checksum, other-version, no-bump.
+            no-checksum, other-version, no-bump; and of the cluster's old members: old-members-off.
         start_over: Begin anew although that was begun, as long as no member can have been serving.
     """
     with reporting():

@@ -32,7 +32,9 @@ from flows.restoring import Course, carry_out
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, InputError, Refused
 from tasks.hosts.facts import HostFacts
+from tasks.pki.client import client_files
 from tasks.reporting.progress import emit
+from tasks.restore import former
 from tasks.restore.fresh import data_refusals, made_from, other_members, other_request
 from tasks.restore.plan import needs_source
 from tasks.restore.record import BOOTSTRAP, Record
@@ -152,8 +154,13 @@ def _begin(
         own = known_uuid(cluster, facts) or str(uuid.uuid4())
         record = replace(record, clone=True, bump=0, uuid=own)
     refuse(source_refusals(cluster, obtained.source, record.uuid, beginning.consents))
+    gone = former.elsewhere(cluster, obtained.members) if owner.name == cluster.name and not beginning.clone else ()
+    answers = former.ask(gone, client_files(cluster.pki).ca)
+    refuse(former.former_refusals(gone, answers, len(obtained.members), beginning.accept))
     path = obtained.source.path or scratch / "snapshot.db"
-    return Draft(cluster, record, path, known_authority(cluster), answers=False, last=obtained.last).with_digest(facts)
+    authority, notes = known_authority(cluster), former.note(gone)
+    draft = Draft(cluster, record, path, authority, answers=False, notes=notes, last=obtained.last)
+    return draft.with_digest(facts)
 
 
 def _go_on(

@@ -30,6 +30,7 @@ from tasks.snapshots.catalog import CatalogEntry
 from tasks.snapshots.fetch import fetch
 from tasks.snapshots.find import find, passed_over
 from tasks.snapshots.library import Library, open_library
+from tasks.snapshots.manifest import ManifestMember
 from tasks.snapshots.marks import Contents, Mark
 
 
@@ -72,6 +73,7 @@ class Obtained:
         noted: Earlier restores that the stores know of, the newest first.
         drill: The newest good one.
         notes: What people should know of it before they say yes.
+        members: That the cluster had when it was last backed up, as far as that is known.
     """
 
     source: Source
@@ -80,6 +82,7 @@ class Obtained:
     last: Last | None = None
     noted: tuple[Noted, ...] = ()
     drill: Drill | None = None
+    members: tuple[ManifestMember, ...] = ()
 
 
 @contextmanager
@@ -150,7 +153,8 @@ def obtain(
         source = of_manifest(entry.manifest, path, entry.untrusted, entry.level, contents)
         if path is not None:
             source = replace(source, revision=newest_revision(path, fetch_release_here(cluster)))
-        return _seen_in(library, source, noted)
+        seen = _seen_in(library, source, noted)
+        return seen if seen.members else replace(seen, members=entry.manifest.members)
 
 
 def _beside(cluster: Cluster, source: Source) -> Obtained:
@@ -169,9 +173,10 @@ def _beside(cluster: Cluster, source: Source) -> Obtained:
 def _seen_in(library: Library, source: Source, noted: tuple[Noted, ...]) -> Obtained:
     entries = [entry for catalog in library.catalogs for entry in catalog.entries if not entry.untrusted]
     newest = max(entries, key=lambda entry: entry.manifest.finished, default=None)
-    last = None
+    last, members = None, tuple[ManifestMember, ...]()
     if newest is not None:
         m = newest.manifest
+        members = m.members
         last = Last(m.revision_max, m.finished, f"snapshot {m.id}, the last that is known of the cluster")
     drills = [
         (mark.at, Drill(entry.manifest.db_bytes, mark.seconds))
@@ -181,7 +186,7 @@ def _seen_in(library: Library, source: Source, noted: tuple[Noted, ...]) -> Obta
     ]
     revisions = [*(e.manifest.revision_max for e in entries), *(one.record.base_revision for one in noted)]
     drill = max(drills, key=lambda one: one[0])[1] if drills else None
-    return Obtained(source, max(revisions, default=0), last=last, noted=noted, drill=drill)
+    return Obtained(source, max(revisions, default=0), last=last, noted=noted, drill=drill, members=members)
 
 
 def _as_begun(wanted: Wanted, noted: tuple[Noted, ...], library: Library) -> Wanted:

@@ -30,6 +30,7 @@ CONSENTS = {
     "has-quorum": "the cluster goes on without the member that is broken, and could get it rebuilt",
     "no-hooks": "the cluster file's hooks for clients are not run",
     "no-safety-snapshot": "what the members hold now is not stored before",
+    "old-members-off": "the members that the cluster had can't be seen, but are off and stay off",
 }
 
 

@@ -26,6 +26,7 @@ from tests.lab.lab import Lab
 from tests.lab.system import wait_until
 
 BEGIN = ("bootstrap-cluster", "--from-snapshot", "latest")
+OFF = ("--accept", "old-members-off")
 
 
 @dataclass
@@ -77,7 +78,7 @@ def values(host: LabHost) -> list[str]:
 
 
 def killed(product: Product, hosts: list[LabHost], point: str) -> None:
-    done = product.run(*BEGIN, program=(*KILLED, point))
+    done = product.run(*BEGIN, *OFF, program=(*KILLED, point))
     assert done.code == -signal.SIGKILL, f"{point}: {done.output}"
     wait_until(
         "the remote scripts have ended",
@@ -126,7 +127,10 @@ def test_it_comes_back_on_other_hosts(world: World, make_product: MakeProduct) -
         found | {"hosts": [host.ssh_spec() for host in hosts], "pki": {"state_dir": str(new.directory / "found/state")}}
     )
     # --- nothing but this directory is at hand from here on
-    planned = new.must(*BEGIN, "--plan").json["plan"]
+    unseen = new.run(*BEGIN, "--plan")
+    assert unseen.code == 3, unseen.output
+    assert "3 of the 3 members that this cluster had are not among these hosts" in unseen.output
+    planned = new.must(*BEGIN, *OFF, "--plan").json["plan"]
     assert [phase["name"] for phase in planned["phases"]][2:5] == [
         "bring the snapshot to all members and unpack it",
         "hold all members",
@@ -173,6 +177,7 @@ def test_a_copy_becomes_another_cluster(world: World, make_product: MakeProduct)
     refused = copy.run(*begin)
     assert refused.code == 3, refused.output
     assert "is of the cluster 'prod-a'" in refused.output
+    assert "alive elsewhere" not in refused.output, "it would have another name"
     done = copy.must(*begin, "--clone").json
     assert done["restore"]["clone"] is True
     assert done["restore"]["of_uuid"] == world.uuid != identity(host)["uuid"]
