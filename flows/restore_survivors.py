@@ -107,7 +107,9 @@ def _answering(means: Means) -> Sources | None:
             state="nothing was changed",
             remedy="take a snapshot (snapshot-backup) and restore that; check-cluster tells what is wrong",
         )
-    return sources
+    # Who still believes in a leader that is gone is not therefore ahead: only the logs count.
+    alone = [replace(status, leader_id="0") for status in sources.statuses]
+    return replace(sources, choices=choose_source(alone))
 
 
 def _from_living(sources: Sources, wanted: Wanted, means: Means) -> Obtained:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-from tasks.cluster.spec import Cluster
+from tasks.cluster.spec import Cluster, Host
 from tasks.errors import EtcdFlowsError, HostUnreachable, TransientHostError
 from tasks.etcd.client import Client, connect
 from tasks.etcd.rpc_keys import Page
+from tasks.hosts.tunnel import tunnel
 from tasks.keys.keyspace import Keyspace
 from tasks.pki.authority import load_authority
 from tasks.pki.client import ClientFiles, client_files, ensure_client
@@ -65,26 +67,40 @@ class Live:
 
 @contextmanager
 def live(cluster: Cluster) -> Iterator[Live]:
-    """Connections to the members that answer on their client ports.
+    """Connections to the members that answer on their client ports; through SSH, if only that gets there from here.
 
     Raises:
-        HostUnreachable: Only SSH gets to them from here.
+        HostUnreachable: Neither gets there.
         SnapshotError: No member answers at all.
     """
     files = operator_files(cluster)
     sources = find_sources(cluster, files)
-    if sources.way != "stream":
-        raise HostUnreachable(
-            f"the cluster's keys can't be reached from here: {sources.why}",
-            state="nothing was changed",
-            remedy="run it on a machine that reaches the members' client ports and has the operator's certificate",
-        )
     with ExitStack() as stack:
-        clients = [
-            stack.enter_context(connect(host.client_url, files.ca, files.cert, files.key, host=host.name))
-            for host in (cluster.host(choice.name) for choice in sources.choices)
-        ]
+        clients, failed = list[Client](), list[EtcdFlowsError]()
+        for host in (cluster.host(choice.name) for choice in sources.choices):
+            try:
+                url = host.client_url if sources.way == "stream" else _through_ssh(host, stack)
+            except EtcdFlowsError as error:
+                failed.append(error)
+                continue
+            clients.append(stack.enter_context(connect(url, files.ca, files.cert, files.key, host=host.name)))
+        if not clients:
+            raise HostUnreachable(
+                f"the cluster's keys can't be reached from here: {sources.why}; through SSH: {failed[0]}",
+                state="nothing was changed",
+                remedy="run it on a machine that reaches the members' client ports and has the operator's certificate, "
+                "or let sshd on the members forward (AllowTcpForwarding)",
+            )
         yield Live(clients, sources.statuses[0].cluster_id)
+
+
+def _through_ssh(host: Host, stack: ExitStack) -> str:
+    """The member's endpoint as it is reached through its host; its certificate is for loopback too."""
+    if host.connection == "local":
+        raise HostUnreachable("it is on this machine, and does not answer on its client port", host=host.name)
+    parts = urlsplit(host.client_url)
+    port = stack.enter_context(tunnel(host, parts.hostname or host.address, parts.port or host.client_port))
+    return f"https://127.0.0.1:{port}"
 
 
 def operator_files(cluster: Cluster) -> ClientFiles:
