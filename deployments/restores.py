@@ -60,6 +60,8 @@ def _row(one: Noted) -> tuple[str, ...]:
     by = record.requested_by or (end.by if end else "")
     waited = duration(end.writable) if end and end.writable is not None else "-"
     ended = f"{one.state}, {datetime.fromtimestamp(end.at, UTC):%Y-%m-%d %H:%M}" if end else one.state
+    if end and (end.requested_by or end.reason):
+        ended += visible(f" ({': '.join(said for said in (end.requested_by, end.reason) if said)})")
     began = f"{datetime.fromtimestamp(record.began, UTC):%Y-%m-%d %H:%M}"
     return (began, record.id[:8], visible(record.snapshot), ended, waited, visible(by), visible(record.reason))
 
@@ -81,6 +83,8 @@ def _record(one: Noted) -> dict[str, Any]:
         "state": one.state,
         "ended": end.at if end else None,
         "ended_by": end.by if end else "",
+        "taken_back_for": end.requested_by if end else "",
+        "taken_back_reason": end.reason if end else "",
         "seconds_until_writable": end.writable if end else None,
         "phases": [{"phase": name, "seconds": seconds} for name, seconds in end.phases] if end else [],
     }

@@ -135,7 +135,7 @@ def disaster_restore(
         members = living(spec, facts, errors, record, request.dead, request.fenced)
         seen = {host.name: facts[host.name] for host in members.hosts}
         if go_back:
-            return take_back(members, seen, accept=request.accept, plan_only=plan_only, asking=request.asking)
+            return take_back(members, seen, request, plan_only=plan_only)
         if not (again or request.wanted.from_members) and (
             done := restored_already(members, seen, request.wanted, plan_only=plan_only)
         ):

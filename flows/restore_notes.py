@@ -26,15 +26,23 @@ def begins(cluster: Cluster, record: Record) -> None:
     _in_all_stores(cluster, lambda store, key: note_begun(store, record, key), "that this restore begins")
 
 
-def ended(cluster: Cluster, record: Record, outcome: Outcome, course: Course | None, at: float | None = None) -> None:
+def ended(
+    cluster: Cluster,
+    record: Record,
+    outcome: Outcome,
+    course: Course | None,
+    at: float | None = None,
+    claimed: tuple[str, str] = ("", ""),
+) -> None:
     """Note in all stores how a restore ended; where that fails, it is said.
 
     Args:
         course: Of the run that ended it, if this is the one.
         at: Unix time, if it was not now.
+        claimed: Who asked for it to be taken back, and why.
     """
     writable, phases = (course.since_stop(course.writable_at), course.phases) if course else (None, [])
-    end: End = new_end(record, outcome, at or time.time(), writable=writable, phases=phases)
+    end: End = new_end(record, outcome, at or time.time(), writable=writable, phases=phases, claimed=claimed)
     _in_all_stores(cluster, lambda store, key: note_end(store, record, end, key), "how this restore ended")
 
 

@@ -41,6 +41,8 @@ class End:
         by: Who ran it, as claimed.
         writable: Seconds from the stop until clients could write; None if the run that ended it did not see both.
         phases: Name and seconds of each phase of the run that ended it.
+        requested_by: Who asked for it to be taken back, as claimed; of one that is done its record tells.
+        reason: Why, as claimed; likewise.
     """
 
     id: str
@@ -49,6 +51,8 @@ class End:
     by: str
     writable: float | None = None
     phases: tuple[tuple[str, float], ...] = ()
+    requested_by: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,11 +98,21 @@ def note_end(store: Store, record: Record, end: End, key: SigningKey) -> None:
 
 
 def new_end(
-    record: Record, outcome: Outcome, at: float, *, writable: float | None = None, phases: Iterable[Any] = ()
+    record: Record,
+    outcome: Outcome,
+    at: float,
+    *,
+    writable: float | None = None,
+    phases: Iterable[Any] = (),
+    claimed: tuple[str, str] = ("", ""),
 ) -> End:
-    """The end of a restore, told by whoever runs this."""
+    """The end of a restore, told by whoever runs this.
+
+    Args:
+        claimed: Who asked for it to be taken back, and why.
+    """
     rounded = tuple((name, round(seconds, 3)) for name, seconds in phases)
-    return End(record.id, outcome, at, who(), None if writable is None else round(writable, 3), rounded)
+    return End(record.id, outcome, at, who(), None if writable is None else round(writable, 3), rounded, *claimed)
 
 
 def read_notes(store: Store, cluster: str, trusted: str | None) -> tuple[Noted, ...]:

@@ -20,7 +20,7 @@ import pytest
 from deployments.demo import processes
 from tests.e2e.conftest import PrefectServer
 from tests.lab.system import wait_until
-from tests.loopback import NAMES, Loopback
+from tests.loopback import CLI, NAMES, Loopback
 
 pytestmark = [pytest.mark.component, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -209,6 +209,30 @@ def test_cancelled_in_the_middle(deployed: Deployed) -> None:
     assert members.pids() == there, "nothing was started or stopped since"
     members.run("disaster-restore", "--confirm", "demo")
     assert values(members) == {"before"}
+
+
+def test_the_way_back_is_approved_too(deployed: Deployed) -> None:
+    """A wrong name is no yes; who said yes, and why, is on record."""
+    members = deployed.members
+    members.ctl(NAMES[1], "put since 1")
+    run = deployed.begin(go_back=True)
+    told = deployed.description(run, deployed.paused(run, 1))
+    assert "is taken back: the former data serves again" in told
+    assert "what was written since the restore is lost" in told
+    assert not locked(members)
+    pids = members.pids()
+    assert deployed.answer(run, cluster="prod-a", reason="a test") == "ACCEPT"
+    assert "'prod-a' was typed" in deployed.description(run, deployed.paused(run, 2))
+    assert members.pids() == pids
+    assert deployed.answer(run, cluster="demo", reason="it was the wrong one", requested_by="J. Doe") == "ACCEPT"
+    deployed.wait(run, "COMPLETED")
+    assert members.ctl(NAMES[0], "get since") == ""
+    last = members.run("list", program=(*CLI, "restores"))["restores"][0]
+    assert (last["state"], last["taken_back_for"], last["taken_back_reason"]) == (
+        "taken back",
+        "J. Doe",
+        "it was the wrong one",
+    )
 
 
 @pytest.mark.parametrize(
