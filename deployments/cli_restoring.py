@@ -65,8 +65,11 @@ def replace_member(cluster: str, as_json: bool, verbose: bool, **options: Any) -
 @click.option("--store", default="", metavar="NAME", help="Only from this store.")
 @click.option("--scratch", default="", metavar="DIR", help="Where there is room for the database, twice.")
 @click.option("--picture", default="", metavar="FILE", help="Draw how long all drills took into this file (SVG).")
+@click.option(
+    "--here", is_flag=True, help="On this machine, though the cluster file names another one (drill.machine)."
+)
 def restore_drill(cluster: str, as_json: bool, verbose: bool, **parameters: Any) -> None:
-    """Restore a stored snapshot on this machine, prove it, measure it; touches no host. Exit code 1 if it is bad."""
+    """Restore a stored snapshot in a scratch place, prove it, measure it; touches no member. Exit code 1: bad."""
     run("restore_drill", cluster, as_json=as_json, verbose=verbose, **parameters)
 
 

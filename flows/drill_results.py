@@ -59,7 +59,8 @@ class DrillResult:
         head = f"{self.cluster}: snapshot {drilled.snapshot} of {drilled.store} "
         if drilled.bad:
             return f"{head}is BAD: {drilled.bad}\n  what to do: {drilled.remedy}"
-        lines = [f"{head}was restored and is good, in {duration(drilled.seconds)}", "", tables.as_text(took), ""]
+        place = f" on {drilled.machine}" if drilled.machine else ""
+        lines = [f"{head}was restored{place} and is good, in {duration(drilled.seconds)}", "", tables.as_text(took), ""]
         if drilled.contents:
             keys = "its keys can't be counted (users and passwords are on)"
             if drilled.contents.keys is not None:
@@ -100,6 +101,7 @@ class DrillResult:
             "cluster": self.cluster,
             "snapshot": drilled.snapshot,
             "store": drilled.store,
+            "machine": drilled.machine,
             "good": not drilled.bad,
             "bad": drilled.bad,
             "remedy": drilled.remedy,

@@ -17,7 +17,7 @@ from flows.events import drill_event
 from flows.fan_out import all_hosts_at_once
 from flows.prepare import load
 from flows.report import publish_picture, reporting
-from tasks.cluster.spec import Cluster
+from tasks.cluster.spec import Cluster, DrillPlace
 from tasks.errors import EtcdFlowsError, InputError
 from tasks.reporting.human import size
 from tasks.reporting.progress import emit
@@ -36,23 +36,25 @@ from tasks.snapshots.library import Library, key_at_hand, open_library
 )
 @ends_in_state
 def restore_drill(
-    cluster: str, snapshot: str = "latest", store: str = "", scratch: str = "", picture: str = ""
+    cluster: str, snapshot: str = "latest", store: str = "", scratch: str = "", picture: str = "", here: bool = False
 ) -> DrillResult:
-    """Restore a stored snapshot on this machine, in a directory that is gone afterwards; write down what was found.
+    """Restore a stored snapshot in a directory that is gone afterwards; write down what was found.
 
     Args:
         cluster: Path of a cluster file, or the name of one in the clusters directory.
         snapshot: ``latest``, ``before 2026-11-24T14:30``, an id or the beginning of one.
         store: Only from this store; by default from the first that has it.
-        scratch: Directory with room for the database, twice; the system's for temporary files if empty.
+        scratch: Directory on this machine with room for the database, twice; the system's for temporary files if empty.
         picture: File on this machine that gets the picture of all drills (SVG).
+        here: On this machine, even if the cluster file names another one for drills.
     """
     with reporting():
         spec = load(cluster)
         try:
             with open_library(spec, store) as library:
                 library.demand_some()
-                result = _drill(spec, library, snapshot, Path(scratch) if scratch else None)
+                local = Path(scratch) if scratch else None
+                result = _drill(spec, library, snapshot, local if here or local else spec.drill_place)
         except EtcdFlowsError as error:
             drill_event("failed", spec.name, {"why": error.message})
             raise
@@ -65,9 +67,10 @@ def restore_drill(
         return result
 
 
-def _drill(spec: Cluster, library: Library, snapshot: str, where: Path | None) -> DrillResult:
+def _drill(spec: Cluster, library: Library, snapshot: str, where: Path | DrillPlace | None) -> DrillResult:
     entry = find(library.catalogs, snapshot, accept="untrusted")
-    emit("phase", f"restore {entry.id} from {entry.store} ({size(entry.manifest.db_bytes)})")
+    place = f" on {where.host.name}" if isinstance(where, DrillPlace) else ""
+    emit("phase", f"restore {entry.id} from {entry.store} ({size(entry.manifest.db_bytes)}){place}")
     store = library.stores[entry.store]
     drilled = drill(
         entry,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 
+from tasks.cluster.build_drill import build_drill
 from tasks.cluster.build_monitoring import build_monitoring, build_release
 from tasks.cluster.build_restore import build_restore
 from tasks.cluster.build_snapshots import build_snapshots
@@ -69,6 +70,7 @@ def build(model: ClusterSection, around: Surroundings, source: Path | None) -> C
         ),
         snapshots=build_snapshots(model.snapshots, around),
         rto_seconds=model.drill.rto * 86400 if model.drill.rto else None,
+        drill_place=build_drill(model.drill, resolve),
         restore=build_restore(model.restore, model.hosts, around, resolve),
         monitoring=build_monitoring(model.monitoring, model.hosts, around, resolve) if model.monitoring else None,
         source=source,

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from tasks.cluster import document
 from tasks.cluster.build import build
+from tasks.cluster.check_drill import check_drill
 from tasks.cluster.check_members import check_members
 from tasks.cluster.check_monitoring import check_monitoring
 from tasks.cluster.check_restore import check_restore
@@ -182,6 +183,7 @@ def _interpret(text: str, notes: Notes, path: Path, environ: Mapping[str, str]) 
     check_settings(checked)
     check_snapshots(checked)
     check_restore(checked)
+    check_drill(checked)
     check_monitoring(checked)
     return cluster
 

@@ -24,6 +24,7 @@ from tasks.cluster.spec_snapshots import (
 __all__ = [
     "NO_SNAPSHOTS",
     "Cluster",
+    "DrillPlace",
     "EtcdSettings",
     "Hook",
     "Host",
@@ -103,6 +104,19 @@ class Hook:
 
 
 @dataclass(frozen=True)
+class DrillPlace:
+    """A machine for drills that is neither the worker nor a member's.
+
+    Args:
+        host: How to reach it.
+        directory: In which a drill makes one of its own.
+    """
+
+    host: Host
+    directory: str
+
+
+@dataclass(frozen=True)
 class RestoreSettings:
     """What is done to clients around a restore, in this order."""
 
@@ -116,6 +130,7 @@ class Cluster:
 
     Args:
         rto_seconds: How long a restore may take, None where that is not set.
+        drill_place: Where drills restore; None for the machine that the flow runs on.
     """
 
     name: str
@@ -125,6 +140,7 @@ class Cluster:
     pki: PkiSettings
     snapshots: SnapshotSettings = NO_SNAPSHOTS
     rto_seconds: float | None = None
+    drill_place: DrillPlace | None = None
     monitoring: MonitoringSettings | None = None
     restore: RestoreSettings = RestoreSettings()
     source: Path | None = field(default=None, compare=False)

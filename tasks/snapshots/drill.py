@@ -8,28 +8,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from tasks.cluster.spec import Release
+from tasks.cluster.spec import DrillPlace, Release
 from tasks.errors import SnapshotDamaged, StoreCorrupt
-from tasks.etcd.client import Client
-from tasks.etcd.worker_tools import release_for, worker_tools
+from tasks.etcd.worker_tools import release_for
 from tasks.snapshots.age_keys import Keys
 from tasks.snapshots.catalog import CatalogEntry
+from tasks.snapshots.drill_stage import Made, Stage, here
+from tasks.snapshots.drill_there import there
 from tasks.snapshots.fetch import Progress, fetch
 from tasks.snapshots.marks import Contents, verification, write_mark
-from tasks.snapshots.opened import Opened, check_pages, look_inside
-from tasks.snapshots.scratch import scratch
+from tasks.snapshots.opened import Opened, look_inside
 from tasks.snapshots.signing import SigningKey
 from tasks.snapshots.stores.base import Store
-from tasks.snapshots.temporary import ROOM, restore, running
 from tasks.snapshots.verify import differences
 
-#: Keys that are read with their values, from the first on.
-SAMPLE = 1000
+#: Keys that are read with their values, from the first on; and about so many bytes of them at most.
+SAMPLE, _SAMPLE_BYTES = 1000, 64 << 20
 _OWN = b"etcd-flows/drill"
 
 Tell = Callable[[str, float], None]
@@ -45,6 +44,7 @@ class Drilled:
         contents: What the member said; None if it never ran.
         read: Keys that were read with their values; None where users and passwords are on.
         phases: What took how many seconds, in order.
+        machine: Where it was; empty for the one that the flow runs on.
     """
 
     snapshot: str
@@ -54,6 +54,7 @@ class Drilled:
     contents: Contents | None
     read: int | None
     phases: tuple[tuple[str, float], ...]
+    machine: str = ""
 
     @property
     def seconds(self) -> float:
@@ -80,7 +81,7 @@ def drill(
     keys: Keys | None,
     release: Release,
     *,
-    where: Path | None = None,
+    where: Path | DrillPlace | None = None,
     progress: Progress | None = None,
     tell: Tell = lambda name, seconds: None,
 ) -> Drilled:
@@ -88,19 +89,21 @@ def drill(
 
     Args:
         release: Where etcd's programs come from; those of the snapshot's minor version are used.
-        where: Directory with room for the database, twice; the system's for temporary files by default.
+        where: Directory with room for the database, twice; the system's for temporary files by default. Or a machine.
         tell: Told of each phase when it has ended.
 
     Raises:
         DecryptionError, InputError: The key is not the right one, or there is none: that says nothing of the snapshot.
         StoreError: The store failed.
-        SnapshotError: Disk or memory are short here, or etcd does not start for another reason.
+        SnapshotError: Disk or memory are short there, or etcd does not start for another reason.
+        HostError: The machine can't be worked on.
     """
     clock = _Clock(tell)
     bad, remedy, contents, read = "", "", None, None
     try:
-        with scratch(where, needed=2 * entry.manifest.db_bytes + ROOM) as place:
-            opened, read = _restored(entry, store, keys, release, place, progress, clock)
+        size = entry.manifest.db_bytes
+        with there(where, size) if isinstance(where, DrillPlace) else here(where, size) as stage:
+            opened, read = _restored(entry, store, keys, release, stage, progress, clock)
         found = opened.hashkv
         contents = Contents(opened.revision, found.compact_revision, found.hash, opened.keys)
         bad = differences(entry.manifest, opened)
@@ -108,7 +111,8 @@ def drill(
         bad, remedy = error.message, error.remedy or ""
     if bad and not remedy:
         remedy = "make a new backup now and drill it; keep this snapshot until that one is proven"
-    return Drilled(entry.id, entry.store, bad, remedy, contents, read, tuple(clock.phases))
+    machine = where.host.name if isinstance(where, DrillPlace) else ""
+    return Drilled(entry.id, entry.store, bad, remedy, contents, read, tuple(clock.phases), machine)
 
 
 def record(entry: CatalogEntry, store: Store, drilled: Drilled, key: SigningKey, now: datetime) -> None:
@@ -128,31 +132,36 @@ def _restored(
     store: Store,
     keys: Keys | None,
     release: Release,
-    place: Path,
+    stage: Stage,
     progress: Progress | None,
     clock: _Clock,
 ) -> tuple[Opened, int | None]:
     manifest = entry.manifest
     with clock.phase("get etcd's programs"):
-        tools = worker_tools(release_for(release, manifest.etcd_version))
+        version = stage.programs(release_for(release, manifest.etcd_version))
     with clock.phase("fetch, decrypt, compare"):
-        db = fetch(entry, store, keys, place / "snapshot.db", progress).path
+        db = fetch(entry, store, keys, stage.file, progress).path
+    with clock.phase(f"bring it to {stage.machine}") if stage.machine else nullcontext():
+        stage.bring(db, manifest)
     with clock.phase("check all pages"):
-        status = check_pages(db, tools)
+        status = stage.check()
     with clock.phase("restore"):
-        restore(db, tools, place / "member", skip_hash_check=manifest.via == "raw")
+        stage.restore(manifest)
     began = time.monotonic()
-    with running(place / "member", tools) as client:
+    with stage.running() as client:
         clock.phases.append(("start", time.monotonic() - began))
         clock.tell(*clock.phases[-1])
         with clock.phase("compare, read, write"):
-            opened = look_inside(client, status, tools, manifest.hashkv.revision if manifest.hashkv else 0)
-            return opened, None if opened.keys is None else _read(client, opened.revision)
+            opened = look_inside(client, status, version, manifest.hashkv.revision if manifest.hashkv else 0)
+            if opened.keys is None:
+                return opened, None
+            limit = min(SAMPLE, opened.keys * _SAMPLE_BYTES // max(1, manifest.db_bytes))
+            return opened, _read(client, opened.revision, max(1, limit))
 
 
-def _read(client: Client, revision: int) -> int:
+def _read(client: Made, revision: int, limit: int) -> int:
     """Read some keys with their values; write one and read it back. Tells how many were read."""
-    read = len(client.prefix(b"", limit=SAMPLE))
+    read = len(client.prefix(b"", limit=limit))
     client.put(_OWN, str(revision).encode())
     back = client.get(_OWN)
     if back is None or back.value != str(revision).encode():

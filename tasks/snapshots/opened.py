@@ -12,10 +12,11 @@ import subprocess
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from tasks.errors import EtcdFlowsError, SnapshotDamaged
-from tasks.etcd.client import Client
 from tasks.etcd.members import last_line
+from tasks.etcd.rpc_types import HashKV as MemberHash
 from tasks.etcd.worker_tools import WorkerTools
 from tasks.snapshots.manifest import HashKV
 from tasks.snapshots.temporary import temporary_member
@@ -61,15 +62,27 @@ def open_snapshot(db: Path, tools: WorkerTools, scratch: Path, *, at: int = 0, s
     started = time.monotonic()
     status = check_pages(db, tools)
     with temporary_member(db, tools, scratch, skip_hash_check=skip_hash_check) as client:
-        return replace(look_inside(client, status, tools, at), seconds=time.monotonic() - started)
+        return replace(look_inside(client, status, tools.version, at), seconds=time.monotonic() - started)
 
 
-def look_inside(client: Client, status: FileStatus, tools: WorkerTools, at: int = 0) -> Opened:
+class Asked(Protocol):
+    """What is asked of a member; :class:`tasks.etcd.client.Client` is one."""
+
+    def hash_kv(self, revision: int = 0) -> MemberHash:
+        """The hash over its data, up to a revision."""
+        ...
+
+    def count(self, revision: int = 0) -> int:
+        """How many keys are alive at a revision."""
+        ...
+
+
+def look_inside(client: Asked, status: FileStatus, version: str, at: int = 0) -> Opened:
     """What a member that was started from a snapshot has, at the snapshot's own revision.
 
     Args:
         status: Of the file it was started from.
-        tools: With which that was done.
+        version: Of the etcd with which that was done.
         at: As for :func:`open_snapshot`.
     """
     started = time.monotonic()
@@ -83,7 +96,7 @@ def look_inside(client: Client, status: FileStatus, tools: WorkerTools, at: int 
         hashkv_at=_hash_at(client, at, found),
         keys=_count(client, revision),
         storage_version=status.storage_version,
-        tool_version=tools.version,
+        tool_version=version,
         seconds=time.monotonic() - started,
     )
 
@@ -111,23 +124,32 @@ def check_pages(db: Path, tools: WorkerTools) -> FileStatus:
     done = subprocess.run(  # noqa: S603 - etcd's own tool, from the checked release
         argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
+    return file_status(db.name, done.returncode, done.stdout, done.stderr)
+
+
+def file_status(name: str, code: int, stdout: str, stderr: str) -> FileStatus:
+    """What ``etcdutl snapshot status -w json`` has found.
+
+    Raises:
+        SnapshotDamaged: The file is damaged.
+    """
     try:
-        said = json.loads(done.stdout) if done.returncode == 0 else {}
+        said = json.loads(stdout) if code == 0 else {}
         return FileStatus(int(said["revision"]), str(said.get("version", "")))
     except (ValueError, KeyError, TypeError) as error:
         raise SnapshotDamaged(
-            f"{db.name} is no whole database: {last_line(done.stderr or done.stdout)}",
+            f"{name} is no whole database: {last_line(stderr or stdout)}",
             state="it was only read",
             remedy="use another snapshot",
         ) from error
 
 
-def _hash(client: Client, revision: int) -> HashKV:
+def _hash(client: Asked, revision: int) -> HashKV:
     found = client.hash_kv(revision)
     return HashKV(found.revision, found.compact_revision, found.hash)
 
 
-def _hash_at(client: Client, at: int, newest: HashKV) -> HashKV | None:
+def _hash_at(client: Asked, at: int, newest: HashKV) -> HashKV | None:
     if at == newest.revision:
         return newest
     if at > newest.revision or at < max(newest.compact_revision, 1):
@@ -135,7 +157,7 @@ def _hash_at(client: Client, at: int, newest: HashKV) -> HashKV | None:
     return _hash(client, at)
 
 
-def _count(client: Client, revision: int) -> int | None:
+def _count(client: Asked, revision: int) -> int | None:
     try:
         return client.count(revision)
     except EtcdFlowsError as error:

@@ -25,8 +25,25 @@ ROOM = 200 << 20  # bytes that a member writes besides the database: log segment
 
 _NAME = "scratch"
 _PEER = "unix://localhost:1"  # advertised only; it has no peers
-# Names in the working directory: etcd 3.5.1 takes no path in such a URL, only HOST:PORT, which becomes the file.s name.
-_CLIENT_SOCKET, _PEER_SOCKET = "c:1", "p:1"
+# Names in the working directory: etcd 3.5.1 takes no path in such a URL, only HOST:PORT, which becomes the file's name.
+CLIENT_SOCKET, _PEER_SOCKET = "c:1", "p:1"
+#: What etcdutl is told of the member, beside files and directories.
+RESTORE = ("--name", _NAME, "--initial-cluster", f"{_NAME}={_PEER}", "--initial-advertise-peer-urls", _PEER)
+#: What etcd is told, beside its data directory; it has to be started where its sockets are to be.
+ETCD = (
+    "--unsafe-no-fsync",
+    f"--name={_NAME}",
+    f"--listen-client-urls=unix://{CLIENT_SOCKET}",
+    "--advertise-client-urls=http://localhost:1",
+    f"--listen-peer-urls=unix://{_PEER_SOCKET}",
+    f"--initial-advertise-peer-urls={_PEER}",
+    f"--initial-cluster={_NAME}={_PEER}",
+    # it elects itself: the shorter, the sooner
+    "--heartbeat-interval=10",
+    "--election-timeout=100",
+    "--log-level=warn",
+)
+
 # The pipe on its standard input breaks when this process ends; then etcd is killed. When etcd ends, so does the shell.
 _GUARDED = 'exec 3<&0; "$@" </dev/null 3<&- & e=$!; { cat >/dev/null; kill -9 "$e"; } <&3 2>/dev/null & wait "$e"'
 
@@ -43,8 +60,7 @@ def restore(db: Path, tools: WorkerTools, data_dir: Path, *, skip_hash_check: bo
     Raises:
         SnapshotError: It is damaged, or there is no room.
     """
-    argv: list[str | Path] = [tools.etcdutl, "snapshot", "restore", db, "--data-dir", data_dir, "--name", _NAME]
-    argv += ["--initial-cluster", f"{_NAME}={_PEER}", "--initial-advertise-peer-urls", _PEER]
+    argv: list[str | Path] = [tools.etcdutl, "snapshot", "restore", db, "--data-dir", data_dir, *RESTORE]
     argv += ["--skip-hash-check"] if skip_hash_check else []
     done = subprocess.run(  # noqa: S603 - etcd's own tool, from the checked release
         argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
@@ -72,9 +88,9 @@ def running(
     """
     forced = ["--force-new-cluster"] if force_new_cluster else []
     with tempfile.TemporaryDirectory(prefix="etcd-", dir=_short()) as sockets, (data_dir / "log").open("w") as log:
-        socket = Path(sockets) / _CLIENT_SOCKET
+        socket = Path(sockets) / CLIENT_SOCKET
         process = subprocess.Popen(  # noqa: S603 - etcd itself, from the checked release
-            ["/bin/sh", "-c", _GUARDED, "sh", *_argv(tools, data_dir), *forced],
+            ["/bin/sh", "-c", _GUARDED, "sh", str(tools.etcd), *ETCD, f"--data-dir={data_dir.absolute()}", *forced],
             env={"PATH": "/usr/bin:/bin"},
             cwd=sockets,
             stdin=subprocess.PIPE,
@@ -115,23 +131,6 @@ def temporary_member(
     restore(db, tools, data_dir, skip_hash_check=skip_hash_check)
     with running(data_dir, tools, patience=patience) as client:
         yield client
-
-
-def _argv(tools: WorkerTools, data_dir: Path) -> list[str]:
-    settings = {
-        "name": _NAME,
-        "data-dir": data_dir.absolute(),
-        "listen-client-urls": f"unix://{_CLIENT_SOCKET}",
-        "advertise-client-urls": "http://localhost:1",
-        "listen-peer-urls": f"unix://{_PEER_SOCKET}",
-        "initial-advertise-peer-urls": _PEER,
-        "initial-cluster": f"{_NAME}={_PEER}",
-        # it elects itself: the shorter, the sooner
-        "heartbeat-interval": 10,
-        "election-timeout": 100,
-        "log-level": "warn",
-    }
-    return [str(tools.etcd), "--unsafe-no-fsync", *(f"--{key}={value}" for key, value in settings.items())]
 
 
 def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path, patience: float) -> None:

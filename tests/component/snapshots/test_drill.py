@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import pyrage
 import pytest
 
 from tasks.cluster.secrets import Secret
-from tasks.cluster.spec import Release
+from tasks.cluster.spec import DrillPlace, Release
 from tasks.errors import DecryptionError
 from tasks.etcd.versions import NEWEST
 from tasks.snapshots.age_keys import Keys, Locks
 from tasks.snapshots.catalog import CatalogEntry
 from tasks.snapshots.drill import Drilled, drill, record
 from tasks.snapshots.stores.directory import DirectoryStore
+from tests import etcd_specs as specs
 from tests.component.etcd.conftest import Member
 from tests.component.snapshots.test_backup import entries, run
 from tests.unit.snapshots.shelf import KEY
@@ -37,8 +39,9 @@ def test_from_the_store_and_the_key_alone(
     place = tmp_path / "scratch"
     told: list[str] = []
 
-    def held(keys: Keys) -> Drilled:
-        return drill(entry, store, keys, release, where=place, tell=lambda name, _seconds: told.append(name))
+    def held(keys: Keys, where: Path | DrillPlace = place) -> Drilled:
+        told.clear()
+        return drill(entry, store, keys, release, where=where, tell=lambda name, _seconds: told.append(name))
 
     keys = Keys(identity=Secret(str(identity)))
     done = held(keys)
@@ -50,6 +53,12 @@ def test_from_the_store_and_the_key_alone(
     assert told == [name for name, _ in done.phases]
     assert done.seconds > 0
     assert [path.name for path in place.iterdir()] == [], "nothing in clear is left"
+    machine = replace(specs.host("drill-host"), ssh=replace(specs.LOCAL, sudo="none"), connection="local")
+    there = held(keys, DrillPlace(machine, str(tmp_path / "there")))
+    assert told == [name for name, _ in there.phases]
+    assert (there.bad, there.contents, there.read) == ("", done.contents, done.read), "as here"
+    assert (there.machine, told[2]) == ("drill-host", "bring it to drill-host")
+    assert list((tmp_path / "there").iterdir()) == []
     record(entry, store, done, KEY, datetime.now(UTC))
     (after,) = entries(store)
     assert (after.level, after.verified) == ("restored", True)

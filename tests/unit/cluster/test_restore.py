@@ -1,4 +1,4 @@
-"""The restore section: where hooks run, and what is refused."""
+"""The sections restore and drill: where hooks run and drills restore, and what is refused."""
 
 from __future__ import annotations
 
@@ -51,4 +51,30 @@ def test_where_hooks_run() -> None:
 )
 def test_what_is_refused(hook: str, said: str) -> None:
     found = problems(MINIMAL + f"restore: {{after_proof: [{hook}]}}\n")
+    assert any(said in f"{problem.key} {problem.message}" for problem in found), found
+
+
+def test_where_drills_restore() -> None:
+    top = "ssh: {user: ops, port: 2222}\n"
+    assert cluster(MINIMAL + top).drill_place is None
+    found = cluster(MINIMAL + top + "drill: {machine: 10.0.0.31, ssh: {user: drill}, directory: /srv/drills}\n")
+    place = found.drill_place
+    assert place is not None
+    assert (place.host.name, place.host.ssh.address, place.directory) == ("10.0.0.31", "10.0.0.31", "/srv/drills")
+    assert (place.host.ssh.user, place.host.ssh.port, place.host.ssh.sudo) == ("drill", 2222, "none")
+    assert found.hosts[0].ssh.sudo == "auto"
+
+
+@pytest.mark.parametrize(
+    ("drill", "said"),
+    [
+        ("{machine: etcd-02}", "that is etcd-02, a member's machine"),
+        ("{machine: 10.0.0.12}", "that is etcd-02, a member's machine"),
+        ("{machine: drill.example.com, ssh: {address: 10.0.0.12}}", "that is etcd-02, a member's machine"),
+        ("{ssh: {user: x}}", "nobody logs in"),
+        ("{machine: 10.0.0.31, directory: srv/drills}", "directory"),
+    ],
+)
+def test_places_for_drills_that_are_refused(drill: str, said: str) -> None:
+    found = problems(MINIMAL + f"drill: {drill}\n")
     assert any(said in f"{problem.key} {problem.message}" for problem in found), found
