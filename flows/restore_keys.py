@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from flows.destroy_cluster import demand_confirmation
 from flows.ending import ends_in_state
 from flows.fan_out import all_hosts_at_once
 from flows.locking import Locked, cluster_lock
+from flows.preflight import look
 from flows.prepare import load
 from flows.refusing import refuse
 from flows.report import reporting
@@ -191,13 +192,32 @@ def _carry_out(spec: Cluster, plan: SavedPlan, means: Means, confirm: str) -> Ke
     with _both_sides(spec, plan.header.snapshot, means) as (sides, entry):
         if entry.manifest.db_sha256 != plan.header.db_sha256:
             raise Refused(f"{entry.id} is not what plan {plan.short} was made from", state="nothing was changed")
-        with cluster_lock(spec, "restore-keys") as locked:
-            _refuse_another(spec, plan, sides, locked)
-            safety = safety_snapshot(spec, locked, means.accept)
+        living = _living(spec)
+        with cluster_lock(living, "restore-keys") as locked:
+            _refuse_another(living, plan, sides, locked)
+            safety = safety_snapshot(living, locked, means.accept)
             emit("phase", f"write {plural(plan.todos, 'key')}")
             began = time.monotonic()
             applied = write_keys(plan, sides, limits_of(spec.etcd), _Telling(plan, locked))
             return KeysWritten(spec.name, plan, applied, safety, time.monotonic() - began)
+
+
+def _living(spec: Cluster) -> Cluster:
+    """The cluster as far as its hosts can be reached: keys can be put back while a host is down.
+
+    Raises:
+        Refused: Half of the hosts or more can't be reached, so that others may be at work there unseen.
+    """
+    facts, errors = look(spec)
+    for error in errors.values():
+        emit("warning", f"not locked there: {error.message}", host=error.host)
+    if len(facts) < spec.quorum:
+        raise Refused(
+            f"only {len(facts)} of {plural(len(spec.hosts), 'host')} can be reached, and the lock needs a majority",
+            state="nothing was changed",
+            remedy="; ".join(error.message for error in errors.values()),
+        )
+    return replace(spec, hosts=tuple(host for host in spec.hosts if host.name in facts))
 
 
 def _refuse_another(spec: Cluster, plan: SavedPlan, sides: Sides, locked: Locked) -> None:

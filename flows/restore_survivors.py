@@ -176,7 +176,8 @@ def _try(host: Host, data: RawData, shell: Shell | None, means: Means, tools: Wo
 def _from_copy(best: _Tried, others: list[MemberStatus], wanted: Wanted, means: Means, tools: WorkerTools) -> Obtained:
     notes = (
         *_said(best.data.where, best.status, others, means),
-        "read from a copy of the data directory: what that member did not know to be agreed upon is lost",
+        "read from a copy of the data directory: what that member had not noted as agreed upon is lost, be it the "
+        "last writes of all, although clients were told that they are done",
     )
     if means.plan_only:
         return Obtained(_expected(best.data.where, best.status, best.status.db_bytes), notes=notes)

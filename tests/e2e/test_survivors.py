@@ -63,8 +63,14 @@ def five(lab: Lab, make_product: MakeProduct) -> Five:
     return made
 
 
-def write(host: LabHost, value: str) -> None:
+def write(host: LabHost, value: str, *others: LabHost) -> None:
+    """The write after it has all members note on their disks that it is agreed upon, as etcd does no sooner."""
     wait_until("it can be written to", lambda: etcdctl(host, f"put kept {value}", check=False) == "OK\n", 60)
+    for other in others:
+        assert etcdctl(other, "get kept --print-value-only").strip() == value
+    etcdctl(host, "put later 1")
+    for other in others:
+        etcdctl(other, "get later")
 
 
 def assert_back(hosts: list[LabHost], value: str) -> None:
@@ -147,7 +153,7 @@ def test_nobody_answers_but_a_data_directory_is_there(five: Five) -> None:
     write(hosts[0], "third")
     named = f"{hosts[1].name}:{data_dir(hosts[1])}"
     five.product.must("snapshot-backup")
-    etcdctl(hosts[0], "put kept fourth")
+    write(hosts[0], "fourth", hosts[1])
     each(off, hosts)
     done = five.restore("--from-data-dir", named, *dead).json
     assert five.kept()[-1] == ("safety", named)
@@ -159,7 +165,7 @@ def test_a_database_alone(five: Five) -> None:
     """A copy of member/snap/db on a host; then a copied data directory on the operator's machine."""
     hosts, gone = five.hosts[:3], five.hosts[3:]
     dead = [word for host in gone for word in ("--dead", host.name)]
-    write(hosts[0], "fifth")
+    write(hosts[0], "fifth", hosts[2])
     each(off, hosts)
     place = data_dir_of_stopped(hosts[2])
     hosts[2].exec(f"mkdir -p /root/old/member/snap; cp {place}/member/snap/db /root/old/member/snap/")
