@@ -19,6 +19,7 @@ from typing import Any
 from tasks.errors import StoreConflict, StoreError
 from tasks.snapshots.stores.s3_bucket import Bucket
 from tasks.snapshots.stores.s3_errors import answer_of
+from tasks.snapshots.stores.s3_read import read
 from tasks.snapshots.stores.s3_upload import put_whole
 
 CLAIMS = ".claims/"
@@ -59,7 +60,16 @@ def _put_if_none(bucket: Bucket, key: str, content: bytes, given: dict[str, Any]
         answer = answer_of(error.__cause__) if error.__cause__ else None
         if answer is not None and answer.code == "ConditionalRequestConflict":  # what AWS says while another one writes
             raise _GaveWay from error
-        raise
+        if not (isinstance(error, StoreConflict) and _is_ours(bucket, key, content, error)):
+            raise
+
+
+def _is_ours(bucket: Bucket, key: str, content: bytes, error: StoreConflict) -> bool:
+    """Whether the object that is in the way is the one that was just written, by a request whose answer was lost."""
+    response = getattr(error.__cause__, "response", None) or {}
+    if not response.get("ResponseMetadata", {}).get("RetryAttempts"):
+        return False
+    return b"".join(read(bucket, key)) == content
 
 
 def _put_claimed(bucket: Bucket, key: str, content: bytes, given: dict[str, Any]) -> None:
@@ -93,6 +103,8 @@ def _claim(bucket: Bucket, key: str) -> Iterator[str]:
 def _honours(bucket: Bucket, name: str) -> bool:
     try:
         put_whole(bucket, name, b"{}", _NEW)
+    except StoreConflict:
+        return True  # nobody else knows the name: it was written by a request whose answer was lost
     except StoreError as error:
         answer = answer_of(error.__cause__) if error.__cause__ else None
         if answer is None or answer.status not in (400, 501):

@@ -74,6 +74,22 @@ def test_small_requests_survive_throttling_and_resets(
     nothing_is_left(spoiled_store)
 
 
+def test_a_new_object_whose_answer_is_lost_is_no_conflict(spoiled_store: S3Store, s3_proxy: FaultProxy) -> None:
+    """Neither where it is found out what the server can do, nor afterwards; one of another content is."""
+    for name in ("a", "b"):
+        s3_proxy.add(method="PUT", contains=f"notes/{name}", lose=True, times=1)
+        spoiled_store.put(f"notes/{name}", b"mine", only_new=True)
+        assert spoiled_store.get(f"notes/{name}") == b"mine"
+    s3_proxy.clear()
+    with pytest.raises(StoreConflict):
+        spoiled_store.put("notes/a", b"mine", only_new=True)
+    s3_proxy.add(method="PUT", contains="notes/b", reset=0, times=1)
+    with pytest.raises(StoreConflict):
+        spoiled_store.put("notes/b", b"another's", only_new=True)
+    assert spoiled_store.get("notes/b") == b"mine"
+    assert [entry.key for entry in spoiled_store.list("")] == ["notes/a", "notes/b"]
+
+
 def test_parts_cut_off_or_damaged_on_the_way_are_sent_again(spoiled_store: S3Store, s3_proxy: FaultProxy) -> None:
     s3_proxy.add(method="PUT", contains="partNumber=1", reset=0, times=2)
     s3_proxy.add(method="PUT", contains="partNumber=2", corrupt_request=True, times=2)
