@@ -24,6 +24,7 @@ from tasks.cluster.spec_monitoring import (
     Receiver,
     Slack,
     Watch,
+    Web,
     Webhook,
 )
 from tasks.cluster.surroundings import Surroundings
@@ -50,15 +51,15 @@ def build_monitoring(
     """
     watch = None
     if model.host:
-        watch = _watch(model, model.host.listen_address, resolve(_place(model.host, hosts)), around)
+        watch = _watch(model, model.host, resolve(_place(model.host, hosts)), around)
     return MonitoringSettings(model.runbooks, watch)
 
 
-def _watch(model: MonitoringSection, listen_address: str, host: Host, around: Surroundings) -> Watch:
-    prometheus, alertmanager = model.prometheus, model.alertmanager
+def _watch(model: MonitoringSection, place: MonitoringHostSection, host: Host, around: Surroundings) -> Watch:
+    prometheus, alertmanager, web = model.prometheus, model.alertmanager, place.web
     return Watch(
         host=host,
-        listen_address=listen_address,
+        listen_address=place.listen_address,
         prometheus=PrometheusSettings(
             release=_release(prometheus, around),
             port=prometheus.port,
@@ -76,6 +77,7 @@ def _watch(model: MonitoringSection, listen_address: str, host: Host, around: Su
         node_exporter=NodeExporterSettings(_release(model.node_exporter, around), model.node_exporter.port),
         receivers=tuple(_receiver(one, around) for one in model.receivers),
         rules=tuple(around.path(path) for path in model.rules),
+        web=Web(around.optional_path(web.certificate), around.secret(web.key), web.user, around.secret(web.password)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from tasks.cluster.checked import Checked
-from tasks.cluster.model_monitoring import MonitoringSection, ReceiverSection
+from tasks.cluster.model_monitoring import MonitoringHostSection, MonitoringSection, ReceiverSection
 from tasks.cluster.problems import KeyPath
 from tasks.cluster.spec import Host
 
@@ -58,6 +58,7 @@ def _watching(checked: Checked, monitoring: MonitoringSection) -> None:
         checked.note(("monitoring", "host", "ssh"), "nobody logs in where the flow runs", "leave ssh out")
     if host.service != "systemd":
         checked.note(("monitoring", "host", "machine"), "the monitoring host has to have systemd", "another machine")
+    _web(checked, monitoring.host)
     _ports(checked, monitoring, host)
 
 
@@ -71,6 +72,17 @@ def _receiver(checked: Checked, path: KeyPath, receiver: ReceiverSection) -> Non
         checked.note((*path, "webhook"), "one of url and secret_url belongs here", "url: https://alerts.example.com/")
     if mail and (mail.user is None) != (mail.password is None):
         checked.note((*path, "email"), "user and password belong together", "give both, or neither")
+
+
+def _web(checked: Checked, host: MonitoringHostSection) -> None:
+    web, path = host.web, ("monitoring", "host", "web")
+    if (web.certificate is None) != (web.key is None):
+        checked.note(path, "certificate and key belong together", "give both, or neither")
+    if (web.user is None) != (web.password is None):
+        checked.note(path, "user and password belong together", "give both, or neither")
+    if not ipaddress.ip_address(host.listen_address).is_loopback and web.user is None:
+        text = "whoever reaches that address sees all metrics and can silence alerts"
+        checked.note(("monitoring", "host", "listen_address"), text, "web: {user: ops, password: env:...}", "warning")
 
 
 def _ports(checked: Checked, monitoring: MonitoringSection, host: Host) -> None:

@@ -24,6 +24,7 @@ from tasks.cluster.model_monitoring import (
     ReceiverSection,
     SlackSection,
     WebhookSection,
+    WebSection,
 )
 from tasks.cluster.model_release import ReleaseSection
 from tasks.cluster.model_restore import HookSection, RestoreSection
@@ -260,6 +261,7 @@ SECTIONS: dict[str, type[Section]] = {
     "node_exporter": NodeExporterSection,
     "receivers": ReceiverSection,
     "webhook": WebhookSection,
+    "web": WebSection,
     "slack": SlackSection,
     "email": EmailSection,
 }

@@ -7,7 +7,7 @@ from typing import Literal
 from tasks.cluster.model_base import Section, entry, section
 from tasks.cluster.model_hosts import SshSection
 from tasks.cluster.model_release import ReleaseSection
-from tasks.cluster.values import Address, IpAddress, Port, SecretReference, Size, WorkerPath
+from tasks.cluster.values import Address, IpAddress, LoginUser, Port, SecretReference, Size, WorkerPath
 from tasks.cluster.values_monitoring import (
     Channel,
     HookUrl,
@@ -37,6 +37,26 @@ class MetricsSection(Section):
     )
 
 
+class WebSection(Section):
+    """TLS and a login."""
+
+    certificate: WorkerPath | None = entry(
+        None,
+        "Certificate that Prometheus and Alertmanager show, with its chain (PEM), on the worker. Default: none, plain "
+        "http, as nothing but loopback is listened on.",
+        "./monitoring.crt",
+    )
+    key: SecretReference | None = entry(
+        None, "Private key of that certificate (PEM), by reference. Default: none.", "file:./monitoring.key"
+    )
+    user: LoginUser | None = entry(
+        None, "Name that whoever looks at them logs in with. Default: no login is asked for.", "ops"
+    )
+    password: SecretReference | None = entry(
+        None, "Password of that user, by reference. Default: none.", "env:MONITORING_PASSWORD"
+    )
+
+
 class MonitoringHostSection(Section):
     """The monitoring host."""
 
@@ -54,6 +74,9 @@ class MonitoringHostSection(Section):
         "IP address that they listen on. Loopback by default: whoever reaches them sees everything and can silence "
         "alerts; give an address of that machine where a firewall or a proxy with a login stands before it.",
         "10.0.0.21",
+    )
+    web: WebSection = section(
+        WebSection, "TLS and a login for Prometheus and Alertmanager, for addresses beyond loopback.", {"user": "ops"}
     )
 
 

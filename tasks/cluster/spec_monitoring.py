@@ -92,6 +92,21 @@ class Receiver:
 
 
 @dataclass(frozen=True)
+class Web:
+    """TLS and a login for Prometheus and Alertmanager; each may be left out."""
+
+    certificate: Path | None = None
+    key: SecretRef | None = None
+    user: str | None = None
+    password: SecretRef | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is any of it."""
+        return self.certificate is not None or self.user is not None
+
+
+@dataclass(frozen=True)
 class Watch:
     """What runs on the monitoring host.
 
@@ -109,6 +124,7 @@ class Watch:
     node_exporter: NodeExporterSettings
     receivers: tuple[Receiver, ...] = ()
     rules: tuple[Path, ...] = ()
+    web: Web = Web()
 
 
 @dataclass(frozen=True)

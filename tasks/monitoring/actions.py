@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from tasks.cluster.spec import SecretRef
+from tasks.monitoring.programs import Access
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,7 @@ class ProveTargets:
 
     cluster: str
     members: tuple[tuple[str, str], ...]
-    version: str
-    server: str
+    prometheus: Access
     notes: tuple[str, ...]
     seconds: float
 
@@ -140,8 +140,8 @@ class ProveReceivers:
 
     cluster: str
     receivers: tuple[tuple[str, str], ...]
-    prometheus: tuple[str, str]
-    alertmanager: tuple[str, str]
+    prometheus: Access
+    alertmanager: Access
     record: str
     proven: str
     seconds: float

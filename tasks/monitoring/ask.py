@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tasks.errors import CommandFailed
 from tasks.hosts.shell import Shell
+from tasks.monitoring.programs import Access
 
 
 @dataclass(frozen=True)
@@ -19,19 +20,17 @@ class Sample:
     value: float
 
 
-def ask(shell: Shell, promtool: str, server: str, expr: str, *, before: str = "") -> tuple[Sample, ...]:
+def ask(shell: Shell, prometheus: Access, expr: str) -> tuple[Sample, ...]:
     """What an expression gives now.
 
     Args:
-        promtool: Its path there.
-        server: URL as seen there.
-        before: A script to be run first, in the same round trip.
+        prometheus: How it is asked there.
 
     Raises:
         CommandFailed: Prometheus does not answer.
     """
-    words = shlex.join([promtool, "query", "instant", "-o", "json", server, expr])
-    output = shell.run(f"{before}{words} </dev/null\n", what="asking Prometheus")
+    words = shlex.join([*prometheus.words("query", "instant"), "-o", "json", prometheus.url, expr])
+    output = shell.run(f"{words} </dev/null\n", what="asking Prometheus")
     try:
         rows = json.loads(output.stdout or b"[]")
         return tuple(Sample({str(k): str(v) for k, v in row["metric"].items()}, float(row["value"][1])) for row in rows)

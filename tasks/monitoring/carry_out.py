@@ -148,7 +148,9 @@ def _content(file: ConfigFile) -> bytes:
 def _tool(one: Program, stage: str, version: str) -> str:
     """The command by which the program's tool checks a configuration; empty if it has none."""
     if one is PROMETHEUS:
-        return shlex.join([f"{one.home(version)}/promtool", "check", "config", f"{stage}/prometheus.yml"])
+        promtool = f"{one.home(version)}/promtool"
+        web = f"[ ! -f {stage}/web.yml ] || {promtool} check web-config {stage}/web.yml"
+        return f"{promtool} check config {stage}/prometheus.yml && {{ {web}; }}"
     if one is ALERTMANAGER:
         return shlex.join([f"{one.home(version)}/amtool", "check-config", f"{stage}/alertmanager.yml"])
     return ""
@@ -156,7 +158,7 @@ def _tool(one: Program, stage: str, version: str) -> str:
 
 def _check(one: Program, stage: str, version: str) -> list[str]:
     command = _tool(one, stage, version)
-    return [f"{command} >/dev/null 2>&1 </dev/null || exit {_REFUSED}"] if command else []
+    return [f"{{ {command}; }} >/dev/null 2>&1 </dev/null || exit {_REFUSED}"] if command else []
 
 
 def _move(at: str, path: str) -> list[str]:

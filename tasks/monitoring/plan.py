@@ -34,12 +34,13 @@ from tasks.monitoring.programs import (
     PROGRAMS,
     PROMETHEUS,
     Program,
+    access,
     note,
-    reached,
     release_of,
 )
 from tasks.monitoring.units import marker_in, render_unit
-from tasks.monitoring.wanted import Inputs, client_paths, files_of, record_path, record_text, watch_of
+from tasks.monitoring.wanted import SERVERS, Inputs, client_paths, files_of, record_path, record_text, watch_of
+from tasks.monitoring.web import OPEN_NAMES, SECRET_NAMES
 from tasks.pki.authority import Authority
 from tasks.pki.leaves import common_name
 from tasks.plan import Phase, Plan, Step, make_plan
@@ -200,7 +201,9 @@ def _stale(scene: _Scene, one: Program, wanted: set[str]) -> tuple[str, ...]:
     """Files of this cluster, and of no other, that it does not want any more; a directory's end is not ours."""
     prefix = f"{one.clusters}/etcd-{scene.cluster.name}."
     kept = {*wanted, f"{prefix}tls"}
-    return tuple(sorted(path for path in scene.facts.below if path.startswith(prefix) and path not in kept))
+    web = [f"{one.etc}/{name}" for name in (*OPEN_NAMES, *SECRET_NAMES)] if one in SERVERS else []
+    unwanted = [path for path in web if path not in wanted and scene.facts.host.file(path).present]
+    return (*unwanted, *sorted(path for path in scene.facts.below if path.startswith(prefix) and path not in kept))
 
 
 def _dirs(scene: _Scene, one: Program) -> tuple[tuple[str, str], ...]:
@@ -235,23 +238,20 @@ def _run(scene: _Scene, one: Program, *, changed: bool) -> Step | None:
         summary, why = f"restart {one.title}", "it was not started as it is to be now"
     else:
         summary, why = f"reload {one.title}", "its configuration is new to it"
-    url = f"http://{reached(scene.watch, one)}"
     ready: tuple[str, ...] = ()
-    if one is PROMETHEUS:
-        ready = (f"{one.home(version)}/promtool", "check", "ready", f"--url={url}")
-    elif one is ALERTMANAGER:
-        ready = (f"{one.home(version)}/amtool", f"--alertmanager.url={url}", "config", "show")
+    asked = access(scene.watch, one) if one in SERVERS else None
+    if asked:
+        is_prometheus = one is PROMETHEUS
+        ready = asked.words("check", "ready", url=asked.url) if is_prometheus else asked.orders("config", "show")
     action = RunProgram(one.product.name, version, marker, ready, note(one))
     return scene.step(f"{one.service}-run", summary, action, why)
 
 
 def _prove(scene: _Scene) -> Step:
-    version = release_of(scene.watch, PROMETHEUS).version
     action = ProveTargets(
         scene.cluster.name,
         tuple((host.name, host.scrape_url or host.metrics_url) for host in scene.cluster.hosts),
-        version,
-        f"http://{reached(scene.watch, PROMETHEUS)}",
+        access(scene.watch, PROMETHEUS),
         tuple(note(one) for one in PROGRAMS),
         PROVE_SECONDS,
     )
@@ -264,12 +264,11 @@ def _tell(scene: _Scene) -> Step | None:
     if not scene.watch.receivers or seen == wanted.encode():
         return None
     receivers = tuple((one.name, alertmanager.receiver_name(scene.cluster.name, one)) for one in scene.watch.receivers)
-    tools = {one: one.home(release_of(scene.watch, one).version) for one in (PROMETHEUS, ALERTMANAGER)}
     action = ProveReceivers(
         scene.cluster.name,
         receivers,
-        (f"{tools[PROMETHEUS]}/promtool", f"http://{reached(scene.watch, PROMETHEUS)}"),
-        (f"{tools[ALERTMANAGER]}/amtool", f"http://{reached(scene.watch, ALERTMANAGER)}"),
+        access(scene.watch, PROMETHEUS),
+        access(scene.watch, ALERTMANAGER),
         record_path(scene.cluster),
         wanted,
         TELL_SECONDS,

@@ -120,19 +120,51 @@ def reached(watch: Watch, one: Program) -> str:
     return f"{everywhere.get(address, address)}:{port}"
 
 
+@dataclass(frozen=True)
+class Access:
+    """How a program is asked on its own host, by the tool of its release.
+
+    Args:
+        client: Path of the tool's file about TLS and login; empty where there is neither.
+    """
+
+    tool: str
+    url: str
+    client: str
+
+    def words(self, *command: str, **flags: str) -> tuple[str, ...]:
+        """A command of the tool, with its flags in the place that both tools take them in."""
+        client = (f"--http.config.file={self.client}",) if self.client else ()
+        return (self.tool, *command, *client, *(f"--{name.replace('_', '.')}={value}" for name, value in flags.items()))
+
+    def orders(self, *command: str) -> tuple[str, ...]:
+        """A command of amtool to the running Alertmanager."""
+        return self.words(*command, alertmanager_url=self.url)
+
+
+def access(watch: Watch, one: Program) -> Access:
+    """How Prometheus or Alertmanager is asked."""
+    tool = "promtool" if one is PROMETHEUS else "amtool"
+    scheme = "https" if watch.web.certificate else "http"
+    client = f"{PROMETHEUS.etc}/client.yml" if watch.web.wanted else ""
+    return Access(f"{one.home(release_of(watch, one).version)}/{tool}", f"{scheme}://{reached(watch, one)}", client)
+
+
 def arguments(watch: Watch, one: Program) -> tuple[str, ...]:
     """What it is started with."""
-    where = f"--web.listen-address={listening(watch, one)}"
+    where: tuple[str, ...] = (f"--web.listen-address={listening(watch, one)}",)
     if one is NODE_EXPORTER:
         only = ("--collector.disable-defaults", "--collector.textfile")
-        return (*only, f"--collector.textfile.directory={TEXTFILE_DIRECTORY}", where)
+        return (*only, f"--collector.textfile.directory={TEXTFILE_DIRECTORY}", *where)
+    if watch.web.wanted:
+        where += (f"--web.config.file={one.etc}/web.yml",)
     if one is ALERTMANAGER:
         return (
             f"--config.file={one.etc}/alertmanager.yml",
             f"--storage.path={one.data}",
             "--cluster.listen-address=",  # alone: no other Alertmanager is to be found
             "--enable-feature=receiver-name-in-metrics",  # by which a test alert proves its receiver; from 0.27 on
-            where,
+            *where,
         )
     kept = watch.prometheus
     size = (f"--storage.tsdb.retention.size={kept.retention_size}B",) if kept.retention_size else ()
@@ -141,5 +173,5 @@ def arguments(watch: Watch, one: Program) -> tuple[str, ...]:
         f"--storage.tsdb.path={one.data}",
         f"--storage.tsdb.retention.time={kept.retention_time}",
         *size,
-        where,
+        *where,
     )

@@ -82,9 +82,8 @@ def prove_targets(shell: Shell, action: ProveTargets) -> None:
     jobs, names = "|".join((JOB, *OWN_JOBS.values())), "|".join(("up", *_RELOADED.values()))
     # One selector, as `or` would drop a program's second metric: it compares labels without the name.
     expr = f'{{__name__=~"{names}", job=~"{jobs}", cluster=~"|{action.cluster}"}}'
-    promtool = f"{PROMETHEUS.home(action.version)}/promtool"
     since = _since(shell, action)
-    left = _wait(action.seconds, lambda: missing(action, ask(shell, promtool, action.server, expr), since))
+    left = _wait(action.seconds, lambda: missing(action, ask(shell, action.prometheus, expr), since))
     if left:
         raise CommandFailed(
             "not proven: " + "; ".join(left),
@@ -122,19 +121,18 @@ def prove_receivers(shell: Shell, action: ProveReceivers) -> None:
         CommandFailed: A receiver did not take it.
         Several: More than one did not.
     """
-    promtool, server = action.prometheus
     names = "|".join(full for _, full in action.receivers)
     counted = "|".join(_COUNTERS)
     expr = f'sum by (__name__, receiver_name) ({{__name__=~"{counted}", receiver_name=~"{names}"}})'
-    before = _counts(ask(shell, promtool, server, expr))
+    before = _counts(ask(shell, action.prometheus, expr))
     shell.run("".join(_test_alert(action, name) for name, _ in action.receivers), what="sending test alerts")
 
     def left() -> tuple[str, ...]:
-        now = _counts(ask(shell, promtool, server, expr))
+        now = _counts(ask(shell, action.prometheus, expr))
         return tuple(name for name, full in action.receivers if not _judged(full, before, now))
 
     _wait(action.seconds, left)
-    now = _counts(ask(shell, promtool, server, expr))
+    now = _counts(ask(shell, action.prometheus, expr))
     errors: list[EtcdFlowsError] = [
         _not_told(shell, name, tried=_more(_FAILED, full, before, now) > 0)
         for name, full in action.receivers
@@ -175,8 +173,7 @@ def _taken(receiver: str, before: _Counts, now: _Counts) -> bool:
 
 
 def _test_alert(action: ProveReceivers, receiver: str) -> str:
-    amtool, url = action.alertmanager
-    words = [amtool, f"--alertmanager.url={url}", "alert", "add", f"alertname={TEST_ALERT}"]
+    words = [*action.alertmanager.orders("alert", "add"), f"alertname={TEST_ALERT}"]
     words += [f"cluster={action.cluster}", f"{TEST_LABEL}={receiver}", "severity=info"]
     words += [f'--annotation=summary="test alert of etcd-flows to {receiver}; nothing is wrong with {action.cluster}"']
     # A label of its own for each run: Alertmanager tells an alert that it knows only after hours again.

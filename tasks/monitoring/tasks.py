@@ -13,7 +13,7 @@ from tasks.hosts.retrying import HOST_TASK
 from tasks.hosts.shell import open_shell
 from tasks.monitoring.ask import ask
 from tasks.monitoring.look import WatchFacts, look
-from tasks.monitoring.programs import PROMETHEUS, program, reached, release_of
+from tasks.monitoring.programs import PROMETHEUS, access, program
 from tasks.monitoring.proof import Target, targets_of, targets_query
 from tasks.monitoring.wanted import watch_of
 from tasks.releases.fetch import LocalRelease, fetch_product
@@ -36,8 +36,6 @@ def look_at_watch(cluster: Cluster, query: FactQuery) -> WatchFacts:
 def see_targets(cluster: Cluster) -> tuple[Target, ...]:
     """Ask Prometheus on the monitoring host about the cluster's members, read only."""
     watch = watch_of(cluster)
-    promtool = f"{PROMETHEUS.home(release_of(watch, PROMETHEUS).version)}/promtool"
     members = tuple((host.name, host.scrape_url or host.metrics_url) for host in cluster.hosts)
     with open_shell(watch.host) as shell:
-        server = f"http://{reached(watch, PROMETHEUS)}"
-        return targets_of(members, ask(shell, promtool, server, targets_query(cluster.name)))
+        return targets_of(members, ask(shell, access(watch, PROMETHEUS), targets_query(cluster.name)))

@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasks.cluster.spec import Cluster
 from tasks.cluster.spec_monitoring import Watch
 from tasks.errors import InputError
 from tasks.monitoring import alertmanager, prometheus
 from tasks.monitoring.actions import ConfigFile
+from tasks.monitoring.alertmanager import SecretFile
 from tasks.monitoring.programs import ALERTMANAGER, NOTES, PROGRAMS, PROMETHEUS, Program, note, release_of
 from tasks.monitoring.scrape import tls_directory
 from tasks.monitoring.units import render_unit
+from tasks.monitoring.web import OPEN_NAMES, SECRET_NAMES, WebInputs, client_file, server_file
+
+#: Those that show pages and take orders over HTTP.
+SERVERS = (PROMETHEUS, ALERTMANAGER)
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,13 @@ class Inputs:
 
     Args:
         own_rules: The operator's rule files: content by path.
-        secrets: SHA-256 of the receivers' secrets, by path on the monitoring host.
+        secrets: SHA-256 of all secrets, by path on the monitoring host.
+        web: TLS and login.
     """
 
     own_rules: Mapping[str, str]
     secrets: Mapping[str, str]
+    web: WebInputs = field(default_factory=WebInputs)
 
 
 def watch_of(cluster: Cluster) -> Watch:
@@ -75,6 +82,9 @@ def fact_paths(cluster: Cluster) -> tuple[frozenset[str], frozenset[str]]:
     contents.add(alertmanager.part_path(cluster.name))
     contents |= {f"{PROMETHEUS.clusters}/{name}" for name in prometheus.cluster_files(cluster, _numbered(watch))}
     stat = {secret.path for secret in alertmanager.secret_files(cluster, watch)}
+    for one in SERVERS:
+        stat |= {f"{one.etc}/{name}" for name in SECRET_NAMES}
+        contents |= {f"{one.etc}/{name}" for name in OPEN_NAMES}
     for one in PROGRAMS:
         version = release_of(watch, one).version
         contents |= {one.unit_file, one.receipt(version)}
@@ -91,6 +101,29 @@ def _numbered(watch: Watch) -> dict[str, str]:
     return {str(path): "" for path in watch.rules}
 
 
+def web_secrets(watch: Watch) -> tuple[SecretFile, ...]:
+    """The secrets of TLS and login, and where they are kept."""
+    found = [SecretFile(f"{one.etc}/web.key", watch.web.key) for one in SERVERS if watch.web.key]
+    if watch.web.password:
+        found.append(SecretFile(f"{PROMETHEUS.etc}/web.password", watch.web.password))
+    return tuple(found)
+
+
+def _web(watch: Watch, one: Program, inputs: WebInputs) -> list[ConfigFile]:
+    """Files about TLS and login; what speaks to both of them has its files with Prometheus."""
+    if not watch.web.wanted:
+        return []
+    found = [ConfigFile(f"{one.etc}/web.yml", server_file(watch, inputs).encode(), 0o640, one.service)]
+    if inputs.certificate:
+        found.append(ConfigFile(f"{one.etc}/web.crt", inputs.certificate))
+    mine = [secret for secret in web_secrets(watch) if secret.path.startswith(f"{one.etc}/")]
+    found += [ConfigFile(secret.path, None, 0o640, one.service, secret.ref) for secret in mine]
+    if one is PROMETHEUS:
+        text = client_file(watch, f"{one.etc}/", inputs.name)
+        found.append(ConfigFile(f"{one.etc}/client.yml", text.encode(), 0o640, one.service))
+    return found
+
+
 def files_of(
     cluster: Cluster, one: Program, inputs: Inputs, parts: Mapping[str, str], ca: bytes | None
 ) -> tuple[ConfigFile, ...]:
@@ -105,12 +138,12 @@ def files_of(
     if one is PROMETHEUS:
         own = prometheus.cluster_files(cluster, inputs.own_rules)
         named = {f"{one.clusters}/{name}": text for name, text in own.items()}
-        named[f"{one.etc}/prometheus.yml"] = prometheus.main_file(watch)
+        named[f"{one.etc}/prometheus.yml"] = prometheus.main_file(watch, inputs.web.name)
         found = [ConfigFile(path, text.encode()) for path, text in named.items()]
         client = client_paths(cluster)
         if client and ca:
             found.append(ConfigFile(client[1].replace("client.crt", "ca.crt"), ca))
-        return (*found, unit)
+        return (*found, *_web(watch, one, inputs.web), unit)
     if one is ALERTMANAGER:
         mine = alertmanager.part(cluster, watch)
         path = alertmanager.part_path(cluster.name)
@@ -120,6 +153,7 @@ def files_of(
             *(ConfigFile(s.path, None, 0o640, group, s.ref) for s in alertmanager.secret_files(cluster, watch)),
             ConfigFile(path, mine.encode(), 0o640, group),
             ConfigFile(f"{one.etc}/alertmanager.yml", whole.encode(), 0o640, group),
+            *_web(watch, one, inputs.web),
             unit,
         )
     return (unit,)

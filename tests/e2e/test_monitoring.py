@@ -5,17 +5,25 @@ The tests of this module share one site and follow one another, as an operator's
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
+import ssl
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.cluster.load import load_cluster
+from tasks.pki.authority import load_authority
+from tasks.pki.leaves import LeafSpec
 from tests.e2e.conftest import MakeProduct
 from tests.e2e.product import Done, Product, leftovers, tree
 from tests.lab.debian import PackagesUnavailable
@@ -25,6 +33,7 @@ from tests.lab.system import outside
 from tests.monitoring.mirror import mirror, templates
 
 PATIENCE = 120.0
+WEB_PASSWORD = "hunter2-of-the-web"
 PROMETHEUS = "http://127.0.0.1:9090"
 CONFIG = ("/etc/prometheus", "/etc/alertmanager", "/etc/systemd/system", "/var/lib/etcd-flows/monitoring")
 OWN_RULES = """\
@@ -92,7 +101,7 @@ class Site:
         self.product.write(self.content)
 
     def enable(self, code: int = 0) -> Done:
-        done = self.product.run("enable-monitoring", ALERT_TOKEN="t0p-secret")
+        done = self.product.run("enable-monitoring", ALERT_TOKEN="t0p-secret", WEB_PASSWORD=WEB_PASSWORD)
         assert done.code == code, done.output
         return done
 
@@ -267,6 +276,37 @@ def test_a_run_that_is_cut_off_is_carried_on(site: Site) -> None:
     site.watcher.power_cycle()
     eventually(lambda: "active" in site.watcher.exec("systemctl is-active prometheus; true"), "it starts at boot")
     assert site.enable().json["plan"]["empty"] is True
+
+
+def test_tls_and_a_login_on_an_address_of_the_network(site: Site) -> None:
+    authority = load_authority(load_cluster(str(site.product.file)).cluster.pki)
+    assert authority is not None
+    leaf = LeafSpec("mon", "mon", None, ("server",), (site.watcher.address,), "ec-p256", 30)
+    made = authority.issue(leaf, datetime.now(UTC))
+    (site.product.directory / "mon.crt").write_bytes(made.cert_pem)
+    (site.product.directory / "mon.key").write_bytes(made.key_pem)
+    (site.product.directory / "mon.key").chmod(0o600)
+    web = {"certificate": "./mon.crt", "key": "file:./mon.key", "user": "ops", "password": "env:WEB_PASSWORD"}
+    host = site.content["monitoring"]["host"]
+    site.change(host={**host, "listen_address": site.watcher.address, "web": web})
+    assert {target["state"] for target in site.enable().json["targets"]} == {"up"}
+    assert site.enable().json["plan"]["empty"] is True
+
+    context = ssl.create_default_context(cafile=str(site.product.state / "ca.crt"))
+    login = base64.b64encode(f"ops:{WEB_PASSWORD}".encode()).decode()
+    for port in (9090, 9093):
+        url = f"https://{site.watcher.address}:{port}/-/healthy"
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(url, timeout=10, context=context)
+        assert refused.value.code == 401
+        asked = urllib.request.Request(url, headers={"authorization": f"Basic {login}"})
+        with urllib.request.urlopen(asked, timeout=10, context=context) as answer:  # noqa: S310 - our own URL
+            assert answer.status == 200
+    found = site.watcher.exec(f"grep -rl {WEB_PASSWORD} /etc /var/lib/etcd-flows 2>/dev/null; true").split()
+    assert found == ["/etc/prometheus/web.password"]
+    site.change(host=host)
+    site.enable()
+    assert site.watcher.exec("ls /etc/prometheus /etc/alertmanager | grep web; true") == ""
 
 
 def test_somebody_elses_prometheus_is_not_touched(site: Site, lab: Lab, make_product: MakeProduct) -> None:

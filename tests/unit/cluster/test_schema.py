@@ -78,6 +78,7 @@ def test_the_full_example_has_every_key() -> None:
         "MonitoringSection": [data["monitoring"]],
         "MetricsSection": [data["monitoring"]["metrics"]],
         "MonitoringHostSection": [data["monitoring"]["host"]],
+        "WebSection": [data["monitoring"]["host"]["web"]],
         "PrometheusSection": [data["monitoring"]["prometheus"]],
         "AlertmanagerSection": [data["monitoring"]["alertmanager"]],
         "NodeExporterSection": [data["monitoring"]["node_exporter"]],

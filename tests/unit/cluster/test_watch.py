@@ -80,6 +80,15 @@ def test_on_a_member_its_ports_are_taken() -> None:
     )
 
 
+def test_an_open_door_is_told() -> None:
+    text = MINIMAL + "monitoring: {host: {machine: local, listen_address: 10.0.0.1%s}}\n"
+    (warning,) = parse(text % "").warnings
+    assert "can silence alerts" in warning.message
+    assert parse(text % ", web: {user: a, password: env:P}").warnings == ()
+    assert problems(text % ", web: {user: a}")
+    assert problems(text % ", web: {certificate: a.crt}")
+
+
 def test_receivers_without_a_host_tell_nobody() -> None:
     text = MINIMAL + "monitoring: {receivers: [{name: a, webhook: {url: 'http://x/'}}]}\n"
     (warning,) = parse(text).warnings

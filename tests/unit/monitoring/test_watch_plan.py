@@ -16,7 +16,8 @@ from tasks.monitoring.actions import Configure, ProveReceivers
 from tasks.monitoring.look import UnitFact
 from tasks.monitoring.plan import refusals
 from tasks.monitoring.programs import PROMETHEUS, arguments
-from tasks.monitoring.wanted import Inputs, watch_of
+from tasks.monitoring.wanted import Inputs, watch_of, web_secrets
+from tasks.monitoring.web import WebInputs, hashed, kept_hash
 from tests.unit.cluster.files import MINIMAL, cluster
 from tests.unit.monitoring.scene import MonitoringHost
 
@@ -179,6 +180,36 @@ def test_what_is_not_ours_is_not_touched() -> None:
         "10.0.0.21: there is a prometheus.service",
         "10.0.0.21: there is a /etc/alertmanager/alertmanager.yml",
     ]
+
+
+def test_tls_and_a_login_come_and_go_without_a_trace() -> None:
+    web = "web: {certificate: ./m.crt, key: file:/k, user: ops, password: env:P}"
+    spec = cluster(f"{MINIMAL}monitoring: {{host: {{machine: 10.0.0.21, {web}}}}}\n")
+    sums = {one.path: hashlib.sha256(str(one.ref).encode()).hexdigest() for one in web_secrets(watch_of(spec))}
+    inputs = Inputs({}, sums, WebInputs(b"PEM", "mon.example.com", "$2b$10$hash"))
+    host = settled(spec, inputs)
+    added = {path for path in host.files if "/web." in path or path.endswith("client.yml")}
+    assert {path for path in added if "prometheus" in path} == {
+        f"/etc/prometheus/{name}" for name in ("web.yml", "web.crt", "web.key", "web.password", "client.yml")
+    }
+    assert not any(
+        host.files[path].mode & 0o007 for path in added - {f"/etc/{n}/web.crt" for n in ("prometheus", "alertmanager")}
+    )
+    main = yaml.safe_load(host.files["/etc/prometheus/prometheus.yml"].content or b"")
+    (told,) = main["alerting"]["alertmanagers"]
+    assert told["tls_config"] == {"ca_file": "web.crt", "server_name": "mon.example.com"}
+    assert told["basic_auth"] == {"username": "ops", "password_file": "web.password"}
+    settled(watched(), host=host)
+    assert not added & set(host.files)
+
+
+def test_a_password_keeps_its_hash() -> None:
+    first = hashed("secret", None)
+    assert hashed("secret", first) == first
+    assert hashed("other", first) != first
+    assert hashed("x" * 100, None)
+    assert kept_hash('{"ops": "h"}', "ops") == "h"
+    assert kept_hash("[", "ops") is None
 
 
 def test_metrics_over_https_need_the_operator_s_ca() -> None:
