@@ -26,7 +26,7 @@ def run_list(cluster: str, *, as_json: bool) -> int:
     """Show all locks on the cluster's hosts; exit code 1 if a host could not be asked."""
     try:
         spec = load(cluster)
-        seen, errors = look(spec.hosts)
+        seen, errors = look(spec.all_hosts)
         found = {holder.session: holder for holder in holders(seen, is_alive)}
     except EtcdFlowsError as error:
         return show_error(error, as_json=as_json)
@@ -49,14 +49,14 @@ def run_release(cluster: str, run: str, *, force: bool, as_json: bool) -> int:
     """Remove the lock of a run from all hosts, wherever it is; a living one only with ``force``."""
     try:
         spec = load(cluster)
-        seen, errors = look(spec.hosts)
+        seen, errors = look(spec.all_hosts)
         meant = [holder for holder in holders(seen, is_alive) if holder.is_called(run)]
         if not meant and not errors:
             raise _unknown(spec, run, seen)
         if not force:
             _refuse_the_living(meant)
         names = {name for holder in meant for name in holder.hosts}
-        hosts = [host for host in spec.hosts if host.name in names]
+        hosts = [host for host in spec.all_hosts if host.name in names]
         done, failed = remove(hosts, [holder.session for holder in meant])
     except EtcdFlowsError as error:
         return show_error(error, as_json=as_json)

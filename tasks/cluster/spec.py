@@ -146,6 +146,13 @@ class Cluster:
     source: Path | None = field(default=None, compare=False)
 
     @property
+    def all_hosts(self) -> tuple[Host, ...]:
+        """The members' hosts, and the monitoring host where that is another one."""
+        watcher = self.monitoring.host if self.monitoring else None
+        extra = watcher is not None and watcher.name not in {host.name for host in self.hosts}
+        return (*self.hosts, watcher) if watcher is not None and extra else self.hosts
+
+    @property
     def quorum(self) -> int:
         """Members that must agree: a majority."""
         return len(self.hosts) // 2 + 1

@@ -36,6 +36,15 @@ def test_a_member_and_this_machine() -> None:
     assert (here.connection, here.name) == ("local", "local")
 
 
+def test_the_lock_is_looked_for_on_the_monitoring_host_too() -> None:
+    names = {}
+    for machine in ("etcd-02", "10.0.0.21"):
+        found = cluster(f"{MINIMAL}monitoring: {{host: {{machine: {machine}}}}}\n")
+        names[machine] = [host.name for host in found.all_hosts]
+    assert names["etcd-02"] == ["etcd-01", "etcd-02", "etcd-03"]
+    assert names["10.0.0.21"] == ["etcd-01", "etcd-02", "etcd-03", "10.0.0.21"]
+
+
 def test_all_ways_to_tell() -> None:
     text = (
         "host: {machine: local}, receivers: ["
