@@ -182,11 +182,12 @@ def _configure(scene: _Scene, one: Program) -> Step | None:
     dirs = _dirs(scene, one)
     if not differing and not stale and not dirs:
         return None
-    names = ", ".join(path.rpartition("/")[2] for path in (*(f.path for f in differing), *stale)) or "directories"
     version = release_of(scene.watch, one).version
     why = "not there yet" if not unit_of(scene.facts, one).loaded else "not as the cluster file says"
     action = Configure(one.product.name, version, differing, stale, dirs, note(one))
-    return scene.step(f"{one.service}-config", f"check and write {names}", action, why)
+    names = ", ".join(file.path.rpartition("/")[2] for file in differing) or "directories"
+    gone = f"; remove {', '.join(path.rpartition('/')[2] for path in stale)}" if stale else ""
+    return scene.step(f"{one.service}-config", f"check and write {names}{gone}", action, why)
 
 
 def _same(file: ConfigFile, seen: FileFact | None, inputs: Inputs) -> bool:

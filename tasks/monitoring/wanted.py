@@ -70,7 +70,7 @@ def record_path(cluster: Cluster) -> str:
 def record_text(cluster: Cluster, watch: Watch, inputs: Inputs) -> str:
     """Its content once the present receivers did: another one for other receivers or other secrets."""
     text = hashlib.sha256(json.dumps(alertmanager.receivers(cluster, watch), sort_keys=True).encode())
-    for path in sorted(inputs.secrets):
+    for path in sorted(secret.path for secret in alertmanager.secret_files(cluster, watch)):
         text.update(f"\0{path}\0{inputs.secrets[path]}".encode())
     return f"{text.hexdigest()}\n"
 

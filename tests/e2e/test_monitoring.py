@@ -278,6 +278,14 @@ def test_a_run_that_is_cut_off_is_carried_on(site: Site) -> None:
     assert site.enable().json["plan"]["empty"] is True
 
 
+def test_a_host_without_room_says_so_and_goes_on(site: Site) -> None:
+    site.watcher.exec("mount -t tmpfs -o size=150M tmpfs /opt/etcd-flows")
+    failed = site.enable(code=1)
+    assert "there is no room for Prometheus" in failed.errors[0]["message"]
+    site.watcher.exec("umount /opt/etcd-flows")
+    assert site.enable().json["plan"]["empty"] is True
+
+
 def test_tls_and_a_login_on_an_address_of_the_network(site: Site) -> None:
     authority = load_authority(load_cluster(str(site.product.file)).cluster.pki)
     assert authority is not None

@@ -81,6 +81,16 @@ def test_a_changed_interval_reloads_and_a_changed_argument_restarts() -> None:
     assert "restart Prometheus" in [step.summary for step in plan.steps]
 
 
+def test_a_member_added_to_the_file_becomes_a_target() -> None:
+    host = settled(watched())
+    more = MINIMAL + "  - {name: etcd-04, address: 10.0.0.14}\nmonitoring: {host: {machine: 10.0.0.21}}\n"
+    plan = host.plan(cluster(more))
+    (config,) = [step.action for step in plan.steps if isinstance(step.action, Configure)]
+    (targets,) = [file for file in config.files if file.path.endswith("targets.yml")]
+    assert b"10.0.0.14:2381" in (targets.content or b"")
+    assert plan.steps[-1].summary == "see that Prometheus gets metrics of all 4 members"
+
+
 def test_another_version_is_installed_beside_and_then_run() -> None:
     host = settled(watched())
     found = names(host, watched("alertmanager: {version: 0.34.0}"))
