@@ -173,7 +173,7 @@ def _move(at: str, path: str) -> list[str]:
 def _not_accepted(shell: Shell, host: Host, one: Program, stage: str, version: str) -> Refused:
     """What the tool says about the files that are still beside the old ones; they are removed."""
     said = shell.run(
-        f"{_tool(one, stage, version)} 2>&1 </dev/null || true\nrm -rf -- {stage}\n", what="asking what is wrong"
+        f"{{ {_tool(one, stage, version)}; }} 2>&1 </dev/null || true\nrm -rf -- {stage}\n", what="asking what is wrong"
     ).text.replace(f"{stage}/", f"{one.etc}/")
     lines = [line.strip() for line in said.splitlines() if line.strip() and "SUCCESS" not in line]
     wrong = [line for line in lines if not line.startswith("Checking ") and line != "FAILED:"]
