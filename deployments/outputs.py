@@ -227,6 +227,7 @@ def _drill() -> Schema:
         cluster=_TEXT,
         snapshot=_TEXT,
         store=_TEXT,
+        machine=_said(_TEXT, "Where it was done; empty for the machine that the flow ran on."),
         good=_BOOL,
         bad=_said(_TEXT, "What is wrong with it; empty if nothing."),
         remedy=_TEXT,
