@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS) --dist loadfile
-TEST_PACKAGES := openssh-server csh tcsh fish zsh age zstd
+TEST_PACKAGES := openssh-server csh tcsh fish zsh age zstd postgresql
 S3_PACKAGES := debian-archive-keyring
 LAB_PACKAGES := systemd-container debootstrap openssh-client iproute2 e2fsprogs ca-certificates
 

@@ -2,7 +2,8 @@
 drills, ill clusters.
 
 They listen to the events of :mod:`flows.events`. "Backup missed" waits for the event of a whole backup, so it also
-speaks up when no worker runs, when the schedule was paused, or when a backup reaches only some of the stores.
+speaks up when no worker runs, when the schedule was paused, or when a backup reaches only some of the stores. Those
+that see to lost runs stand in :mod:`deployments.lost_runs`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.server.schemas.schedules import CronSchedule
 
 from deployments.declared import Change, changes
+from deployments.lost_runs import Lost, lost_runs
 from tasks.cluster.spec import Cluster
 from tasks.errors import InputError
 
@@ -71,6 +73,13 @@ class Declared:
             threshold=1,
         )
 
+    def actions(self, block: Any) -> list[DoNothing | SendNotification]:
+        """Whom is told, if there is a block."""
+        if not block:
+            return [DoNothing(type="do-nothing")]
+        told = SendNotification(type="send-notification", block_document_id=block, subject=self.subject, body=self.body)
+        return [told]
+
     def version(self, notify: str) -> str:
         """Changes whenever anything of it does."""
         text = json.dumps([*map(str, vars(self).values()), notify])
@@ -86,9 +95,10 @@ _ALWAYS = (
 )
 
 
-def declared(clusters: Mapping[str, Cluster]) -> tuple[Declared, ...]:
+def declared(clusters: Mapping[str, Cluster]) -> tuple[Declared | Lost, ...]:
     """All automations for these clusters."""
-    every = [
+    every: list[Declared | Lost] = [*lost_runs(PREFIX)]
+    every += [
         Declared(f"{PREFIX}{name}", event, "etcd-flows.cluster.*", None, subject, body)
         for name, event, subject, body in _ALWAYS
     ]
@@ -119,7 +129,7 @@ def allowed(cron: str) -> timedelta:
 
 
 def register_automations(
-    client: SyncPrefectClient, wanted: tuple[Declared, ...], notify: str, *, plan_only: bool = False
+    client: SyncPrefectClient, wanted: tuple[Declared | Lost, ...], notify: str, *, plan_only: bool = False
 ) -> dict[str, Change]:
     """Make the server's automations what is declared; returns what was (or would be) done, by name.
 
@@ -150,16 +160,13 @@ def register_automations(
     return plan
 
 
-def _automation(each: Declared, notify: str, block: Any) -> AutomationCore:
-    act: SendNotification | DoNothing = DoNothing(type="do-nothing")
-    if block:
-        act = SendNotification(type="send-notification", block_document_id=block, subject=each.subject, body=each.body)
+def _automation(each: Declared | Lost, notify: str, block: Any) -> AutomationCore:
     return AutomationCore(
         name=each.name,
         enabled=True,
         description=f"made by etcd-flows; version {each.version(notify)}",
         trigger=each.trigger(),
-        actions=[act],
+        actions=[*each.actions(block)],
     )
 
 

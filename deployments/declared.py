@@ -15,6 +15,9 @@ from tasks.cluster.spec import Cluster
 
 Collision = Literal["ENQUEUE", "CANCEL_NEW"]
 
+#: Of each run: how often (in seconds; the least that Prefect has) it says that it lives, see ``lost_runs``.
+RUN_ENVIRONMENT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+
 #: Every deployment of ours bears it; others are never touched.
 TAG = "etcd-flows"
 
@@ -30,6 +33,7 @@ class Offered:
         collision: What becomes of a run while another one of the same deployment runs: a schedule's is dropped, a
             person's waits.
         fits: Whether it makes sense for a cluster at all.
+        again: Whether a run that was lost with its worker is taken up by another one, unasked: it changes no host.
     """
 
     module: str
@@ -37,6 +41,7 @@ class Offered:
     scheduled: Mapping[str, Any] = field(default_factory=dict)
     collision: Collision = "ENQUEUE"
     fits: Callable[[Cluster], bool] = lambda cluster: True
+    again: bool = False
 
     @property
     def flow(self) -> str:
@@ -65,15 +70,15 @@ def _has_monitoring_host(cluster: Cluster) -> bool:
 
 
 OFFERED = (
-    Offered("snapshot_backup", _backups, {"kind": "scheduled"}, "CANCEL_NEW"),
-    Offered("verify_snapshots", _openings, collision="CANCEL_NEW"),
-    Offered("check_cluster", lambda cluster: "7 * * * *", collision="CANCEL_NEW"),
-    Offered("restore_drill"),
+    Offered("snapshot_backup", _backups, {"kind": "scheduled"}, "CANCEL_NEW", again=True),
+    Offered("verify_snapshots", _openings, collision="CANCEL_NEW", again=True),
+    Offered("check_cluster", lambda cluster: "7 * * * *", collision="CANCEL_NEW", again=True),
+    Offered("restore_drill", again=True),
     Offered("disaster_restore"),
     Offered("restore_keys"),
     Offered("replace_member"),
     Offered("bootstrap_cluster"),
-    Offered("preflight_cluster"),
+    Offered("preflight_cluster", again=True),
     Offered("enable_monitoring", fits=_has_monitoring_host),
     Offered("prune_snapshots"),
     Offered("prune_data_dirs"),
@@ -113,7 +118,7 @@ class Declared:
             schema: Of the flow's parameters.
             code: Version of etcd-flows.
         """
-        text = json.dumps([asdict(self), schema, code], sort_keys=True, default=str)
+        text = json.dumps([asdict(self), schema, code, RUN_ENVIRONMENT], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -162,7 +167,7 @@ def prefect_yaml(all_of_them: Iterable[Declared], pool: str) -> dict[str, Any]:
                 ]
                 if each.cron
                 else [],
-                "work_pool": {"name": pool},
+                "work_pool": {"name": pool, "job_variables": {"env": dict(RUN_ENVIRONMENT)}},
             }
             for each in all_of_them
         ],

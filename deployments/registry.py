@@ -25,7 +25,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
-from deployments.declared import TAG, Change, Declared, changes
+from deployments.declared import RUN_ENVIRONMENT, TAG, Change, Declared, changes
 
 #: Deployments that are asked for at once.
 _PAGE = 200
@@ -162,6 +162,7 @@ def _create(client: SyncPrefectClient, each: Declared, pool: str) -> None:
         concurrency_limit=1,
         concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy(each.collision)),
         parameters={"cluster": each.cluster},
+        job_variables={"env": dict(RUN_ENVIRONMENT)},
         description=(flow.description or "").partition("\n")[0],
         work_pool_name=pool,
         tags=[TAG, each.cluster],

@@ -10,8 +10,10 @@ import functools
 import inspect
 from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar, cast
+from uuid import UUID
 
-from prefect.runtime import deployment
+from prefect.client.orchestration import get_client
+from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 
 from tasks.errors import EtcdFlowsError
@@ -34,6 +36,15 @@ Returned = TypeVar("Returned", bound=Result)
 
 #: Names of states by exit code; ``etcd-flows trigger`` turns them back.
 STATE_NAMES = {1: "Failed", 2: "BadInput", 3: "Refused"}
+#: The state of a run that was lost with its worker, until another one takes it up.
+LOST = "Lost"
+#: So often a run may be lost: then it is probably what takes its workers down.
+LIVES = 3
+LOST_TOO_OFTEN = (
+    f"its worker went away {LIVES} times while it ran: it is not taken up again\n"
+    "  state: what was done so far is in the logs of this run\n"
+    "  what to do: see why the workers went away (memory, disk), then start it by hand"
+)
 #: Characters of a message that Prefect's UI still shows well.
 LONGEST = 4000
 
@@ -45,6 +56,8 @@ def ends_in_state(function: Callable[Parameters, Returned]) -> Callable[Paramete
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
         if deployment.id is None:
             return function(*args, **kwargs)
+        if _was_lost() >= LIVES:
+            return cast(Returned, _failed(1, LOST_TOO_OFTEN))
         try:
             result = function(*args, **kwargs)
         except EtcdFlowsError as error:
@@ -56,6 +69,15 @@ def ends_in_state(function: Callable[Parameters, Returned]) -> Callable[Paramete
     # Prefect reads types from the signature, and would look their names up in this module.
     run.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
     return run
+
+
+def _was_lost() -> int:
+    """How often this run was lost with its worker."""
+    if (flow_run.run_count or 0) <= LIVES:
+        return 0
+    with get_client(sync_client=True) as client:
+        states = client.read_flow_run_states(UUID(str(flow_run.id)))
+    return sum(state.name == LOST for state in states)
 
 
 def _failed(code: int, text: str) -> object:

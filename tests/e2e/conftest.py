@@ -30,9 +30,10 @@ class PrefectServer:
     Args:
         url: Of its API.
         home: Its PREFECT_HOME, with the database.
+        settings: Further environment variables of it.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **settings: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -41,6 +42,7 @@ class PrefectServer:
         self.log = home / "server.log"
         environ = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         environ.pop("PREFECT_API_URL", None)
+        environ |= settings
         argv = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from deployments.automations import allowed
 from deployments.declared import OFFERED, changes, declared, prefect_yaml
+from deployments.lost_runs import lost_runs
 from deployments.served_clusters import served_clusters
 from deployments.trigger import parse_parameters
 from tasks.cluster.spec import StoreSettings
@@ -125,3 +126,14 @@ def test_parameters_as_typed() -> None:
     }
     with pytest.raises(InputError):
         parse_parameters(["--plan"])
+
+
+def test_what_is_taken_up_again_unasked_changes_no_host() -> None:
+    again = {each.flow for each in OFFERED if each.again}
+    assert again == {"snapshot-backup", "verify-snapshots", "check-cluster", "restore-drill", "preflight-cluster"}
+    every = lost_runs("ours: ")
+    assert len({each.name for each in every}) == len(every)
+    for each in every:
+        if each.state_name == "Lost":
+            assert set(each.flows) == again
+    assert {flow for each in every for flow in each.flows} == {each.flow for each in OFFERED}

@@ -1,0 +1,122 @@
+"""Automations for runs whose worker is gone: Prefect's server ends them, or has another worker take them up again.
+
+A run of a deployment tells the server every 30 seconds that it is alive. If a worker's machine goes
+away, nobody else says of its runs that they ended: they stay "Running", and the deployment takes no other run. These
+automations notice the silence after :data:`SILENT`, as long as a dead run's lock lives on the hosts.
+
+Which runs are taken up again stands in :data:`deployments.declared.OFFERED`: those that change no host. It stays the
+same run, so it enters its own lock (:func:`tasks.hosts.lock.decide`); should its first process live after all, that
+process has lost the lock. All others end as crashed: whether to go on with a restore is for a person to say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+from deployments.declared import OFFERED, TAG
+from flows.ending import LOST
+
+#: After so long without one a run counts as lost: four beats.
+SILENT = timedelta(minutes=2)
+#: A worker that took a run needs some seconds to start it, on a busy machine many.
+NOT_STARTED = timedelta(minutes=5)
+
+_TAG: dict[str, str | list[str]] = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
+_BODY = "{{ flow_run.name }} (run {{ flow_run.id }}): its worker was not heard of any more; "
+
+
+@dataclass(frozen=True)
+class Lost:
+    """One automation.
+
+    Args:
+        name: As Prefect shows it.
+        after: Events that something has to follow.
+        within: How long that may take.
+        flows: Prefect's names of the flows that it is for.
+        state: What such a run becomes.
+        state_name: How that is called in the UI.
+        message: Why, for people.
+    """
+
+    name: str
+    after: frozenset[str]
+    within: timedelta
+    flows: tuple[str, ...]
+    state: StateType
+    state_name: str
+    message: str
+
+    def trigger(self) -> EventTrigger:
+        """As Prefect wants it: any event of the run counts as a sign of life."""
+        flow: dict[str, str | list[str]] = {"prefect.resource.role": "flow", "prefect.resource.name": list(self.flows)}
+        return EventTrigger(
+            type="event",
+            posture=Posture.Proactive,
+            within=self.within,
+            after=set(self.after),
+            expect={"prefect.flow-run.*"},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=[ResourceSpecification(flow), ResourceSpecification(_TAG)],
+            for_each={"prefect.resource.id"},
+            threshold=1,
+        )
+
+    def actions(self, block: Any) -> list[ChangeFlowRunState | SendNotification]:
+        """What is done about it, and who is told."""
+        change = ChangeFlowRunState(
+            type="change-flow-run-state", state=self.state, name=self.state_name, message=self.message, force=False
+        )
+        if not block:
+            return [change]
+        told = SendNotification(
+            type="send-notification",
+            block_document_id=block,
+            subject="A run of etcd-flows was lost",
+            body=_BODY + self.message,
+        )
+        return [change, told]
+
+    def version(self, notify: str) -> str:
+        """Changes whenever anything of it does."""
+        words = {name: sorted(value) if name == "after" else str(value) for name, value in vars(self).items()}
+        return hashlib.sha256(json.dumps([words, notify]).encode()).hexdigest()[:12]
+
+
+def lost_runs(prefix: str, silent: timedelta = SILENT, not_started: timedelta = NOT_STARTED) -> tuple[Lost, ...]:
+    """The automations for all flows.
+
+    Args:
+        prefix: Begins their names.
+        silent: See :data:`SILENT`.
+        not_started: See :data:`NOT_STARTED`.
+    """
+    again = tuple(each.flow for each in OFFERED if each.again)
+    ended = tuple(each.flow for each in OFFERED if not each.again)
+    running = frozenset({"prefect.flow-run.heartbeat", "prefect.flow-run.Running"})
+    pending = frozenset(f"prefect.flow-run.{name}" for name in ("Pending", "Submitting", "InfrastructurePending"))
+    cancelling = frozenset({"prefect.flow-run.Cancelling"})
+    repeat = (again, StateType.SCHEDULED, LOST, "its worker went away; another one takes it up again")
+    crash = (
+        ended,
+        StateType.CRASHED,
+        "Crashed",
+        "its worker went away; run it again: it carries on",
+    )
+    cancel = (again + ended, StateType.CANCELLED, "Cancelled", "its worker went away while it was being cancelled")
+    return (
+        Lost(f"{prefix}lost run: taken up again", running, silent, *repeat),
+        Lost(f"{prefix}lost run: crashed", running, silent, *crash),
+        Lost(f"{prefix}lost run: cancelled", cancelling, silent, *cancel),
+        Lost(f"{prefix}run not started: taken up again", pending, not_started, *repeat),
+        Lost(f"{prefix}run not started: crashed", pending, not_started, *crash),
+    )

@@ -1,0 +1,188 @@
+"""Beyond one machine: backups of many clusters queue on PostgreSQL; two workers share them, one is killed.
+
+``ETCD_FLOWS_TEST_BACKUPS=50`` makes it 50 clusters instead of four; it then tells its figures (``pytest -s``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.component.test_serve import free_ports
+from tests.e2e.conftest import PrefectServer
+from tests.postgresql import postgresql
+
+pytestmark = [pytest.mark.component, pytest.mark.slow]
+
+COUNT = int(os.environ.get("ETCD_FLOWS_TEST_BACKUPS", "4"))
+CLI = (sys.executable, "-m", "deployments.cli")
+ROOT = Path(__file__).parents[2]
+
+# Silence is noticed sooner than the two minutes (and five) of the product; Prefect's least is a beat in 30 seconds.
+NOTICE_SOON = """
+from datetime import timedelta
+from prefect.client.orchestration import get_client
+from deployments.automations import PREFIX, register_automations
+from deployments.lost_runs import lost_runs
+with get_client(sync_client=True) as client:
+    register_automations(client, lost_runs(PREFIX, timedelta(seconds=45), timedelta(seconds=75)), "")
+"""
+
+
+@dataclass
+class Site:
+    """Cluster files, their one etcd member, a Prefect server, workers."""
+
+    directory: Path
+    server: PrefectServer
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "ETCD_FLOWS_CLUSTERS": str(self.directory / "clusters"),
+            "HOME": str(self.directory),
+            "PREFECT_HOME": str(self.directory / "client"),
+            "PREFECT_API_URL": self.server.url,
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+        }
+
+    def describe(self, mirror: Path) -> list[str]:
+        """Cluster files: all of one real member, each with a name, locks and a store of its own."""
+        client, peer, metrics = free_ports(3)
+        (self.directory / "clusters").mkdir()
+        names = ["real", *(f"c{number:02}" for number in range(1, COUNT))]
+        for name in names:
+            host = {"name": "etcd-01", "address": "127.0.0.1", "prefix": str(self.directory / "hosts" / name)}
+            ports = {"client_port": client, "peer_port": peer, "metrics_port": metrics}
+            document = {
+                "name": name,
+                "hosts": [{**host, **ports, "connection": "local", "service": "supervisor"}],
+                "ssh": {"sudo": "none"},
+                "etcd": {"release": {"source": str(mirror), "cache": str(self.directory / "cache")}},
+                "pki": {"state_dir": str(self.directory / "operator")},
+                "snapshots": {"stores": [{"name": "local", "directory": str(self.directory / "backups")}]},
+            }
+            (self.directory / "clusters" / f"{name}.yaml").write_text(yaml.safe_dump(document))
+        return names
+
+    def run(self, *words: str) -> None:
+        done = subprocess.run(words, env=self.environ, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+
+    def start_worker(self, name: str) -> subprocess.Popen[bytes]:
+        words = ["-m", "prefect", "worker", "start", "--pool", "etcd-flows", "--type", "process", "--limit", "2"]
+        with (self.directory / f"{name}.log").open("wb") as log:
+            made = subprocess.Popen(
+                [sys.executable, *words, "--name", name],
+                env=self.environ,
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.workers.append(made)
+        return made
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.server.url}{path}", data, {"content-type": "application/json"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return json.load(answer)
+
+    def runs(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.ask("/flow_runs/filter", {"limit": 200})
+        return found
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it has started."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    return [pid, *(one for file in children for child in file.read_text().split() for one in family(int(child)))]
+
+
+def kill(worker: subprocess.Popen[bytes]) -> None:
+    """As if its machine had lost its power."""
+    for pid in family(worker.pid):
+        os.kill(pid, signal.SIGKILL)
+    worker.wait(30)
+
+
+def has_a_running_run(site: Site, worker: subprocess.Popen[bytes]) -> bool:
+    mine = set(family(worker.pid))
+    running = [run for run in site.runs() if run["state_type"] == "RUNNING"]
+    return any(int(str(run["infrastructure_pid"] or ":0").rpartition(":")[2]) in mine for run in running)
+
+
+@pytest.fixture
+def site(etcd_release_dir: Path) -> Iterator[Site]:
+    directory = Path(tempfile.mkdtemp(prefix="efl-many-", dir="/tmp"))
+    (directory / "server").mkdir()
+    with postgresql() as url:
+        made = Site(directory, PrefectServer(directory / "server", PREFECT_API_DATABASE_CONNECTION_URL=url))
+        try:
+            made.server.wait_ready()
+            yield made
+        finally:
+            for worker in made.workers:
+                if worker.poll() is None:
+                    kill(worker)
+            made.server.stop()
+            for pid_file in (directory / "hosts").glob("*/**/supervisord.pid"):
+                os.kill(int(pid_file.read_text()), signal.SIGTERM)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_a_killed_worker_loses_no_backup_and_doubles_none(site: Site, etcd_release_dir: Path) -> None:
+    names = site.describe(etcd_release_dir)
+    site.run(*CLI, "bootstrap-cluster", "real")
+    site.run(*CLI, "deploy")
+    site.run(sys.executable, "-c", NOTICE_SOON)
+    began = time.monotonic()
+    wanted = {}
+    for name in names:
+        deployment = site.ask(f"/deployments/name/snapshot-backup/{name}")["id"]
+        started = site.ask(f"/deployments/{deployment}/create_flow_run", {"parameters": {"kind": "scheduled"}})
+        wanted[started["id"]] = name
+    victim, _ = site.start_worker("first"), site.start_worker("second")
+    half = time.monotonic() + 600
+    while not has_a_running_run(site, victim) or (
+        COUNT > 8 and sum(run["state_type"] == "COMPLETED" for run in site.runs()) < COUNT / 3
+    ):
+        assert time.monotonic() < half, (site.directory / "first.log").read_text()
+        time.sleep(0.05)
+    kill(victim)
+    killed = time.monotonic()
+
+    until = time.monotonic() + 300 + 15 * COUNT
+    while [run for run in site.runs() if run["id"] in wanted and run["state_type"] != "COMPLETED"]:
+        states = Counter(run["state_name"] for run in site.runs())
+        assert not {"Failed", "Crashed"} & set(states), [run["state"]["message"] for run in site.runs()]
+        assert time.monotonic() < until, (states, site.server.log.read_text()[-3000:])
+        time.sleep(0.5)
+    ended = time.monotonic()
+    histories = {run: [each["name"] for each in site.ask(f"/flow_run_states/?flow_run_id={run}")] for run in wanted}
+    lost = [run for run, history in histories.items() if "Lost" in history]
+    assert lost, histories
+    deployed = {run["id"] for run in site.runs() if run["deployment_id"]}
+    assert deployed == set(wanted), "no run was added"
+    for name in names:
+        assert len([*(site.directory / "backups" / name).rglob("manifests/*.json")]) == 1, name
+    print(f"{COUNT} backups: killed after {killed - began:.0f} s, {len(lost)} lost, all done {ended - began:.0f} s")
