@@ -77,7 +77,10 @@ class Site:
                 "ssh": {"sudo": "none"},
                 "etcd": {"release": {"source": str(mirror), "cache": str(self.directory / "cache")}},
                 "pki": {"state_dir": str(self.directory / "operator")},
-                "snapshots": {"stores": [{"name": "local", "directory": str(self.directory / "backups")}]},
+                "snapshots": {
+                    "schedule": "0 0 1 * *",
+                    "stores": [{"name": "local", "directory": str(self.directory / "backups")}],
+                },
             }
             (self.directory / "clusters" / f"{name}.yaml").write_text(yaml.safe_dump(document))
         return names
@@ -107,8 +110,11 @@ class Site:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return json.load(answer)
 
-    def runs(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.ask("/flow_runs/filter", {"limit": 200})
+    def runs(self, *, begun: bool = True) -> list[dict[str, Any]]:
+        """Backups that have begun, or that the schedule has planned."""
+        states = {"not_any_": ["SCHEDULED"]} if begun else {"any_": ["SCHEDULED"]}
+        wanted = {"flow_runs": {"state": {"type": states}}, "flows": {"name": {"any_": ["snapshot-backup"]}}}
+        found: list[dict[str, Any]] = self.ask("/flow_runs/filter", wanted)
         return found
 
 
@@ -172,7 +178,7 @@ def test_a_killed_worker_loses_no_backup_and_doubles_none(site: Site, etcd_relea
     killed = time.monotonic()
 
     until = time.monotonic() + 300 + 15 * COUNT
-    while [run for run in site.runs() if run["id"] in wanted and run["state_type"] != "COMPLETED"]:
+    while sum(run["state_type"] == "COMPLETED" for run in site.runs()) < COUNT:
         states = Counter(run["state_name"] for run in site.runs())
         assert not {"Failed", "Crashed"} & set(states), [run["state"]["message"] for run in site.runs()]
         assert time.monotonic() < until, (states, site.server.log.read_text()[-3000:])
@@ -181,8 +187,9 @@ def test_a_killed_worker_loses_no_backup_and_doubles_none(site: Site, etcd_relea
     histories = {run: [each["name"] for each in site.ask(f"/flow_run_states/?flow_run_id={run}")] for run in wanted}
     lost = [run for run, history in histories.items() if "Lost" in history]
     assert lost, histories
-    deployed = {run["id"] for run in site.runs() if run["deployment_id"]}
-    assert deployed == set(wanted), "no run was added"
+    assert {run["id"] for run in site.runs()} == set(wanted), "no run was added"
+    planned = Counter(run["deployment_id"] for run in site.runs(begun=False) if run["auto_scheduled"])
+    assert len(planned) == COUNT, "the schedules of all clusters have runs to come"
     for name in names:
         assert len([*(site.directory / "backups" / name).rglob("manifests/*.json")]) == 1, name
     print(f"{COUNT} backups: killed after {killed - began:.0f} s, {len(lost)} lost, all done {ended - began:.0f} s")
