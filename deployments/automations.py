@@ -8,13 +8,11 @@ that see to lost runs stand in :mod:`deployments.lost_runs`.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -22,20 +20,15 @@ from prefect.events.actions import DoNothing, SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
-from prefect.server.schemas.schedules import CronSchedule
 
 from deployments.declared import Change, changes
 from deployments.lost_runs import Lost, lost_runs
 from tasks.cluster.spec import Cluster
 from tasks.errors import InputError
+from tasks.snapshots.schedule import allowed
 
 #: Begins the names of our automations; others are never touched.
 PREFIX = "etcd-flows: "
-#: A backup is missed when it is late by half of the schedule's longest pause, and by ten minutes at least: a run waits
-#: for its worker, and takes its time.
-LATE, LATE_LEAST = 0.5, timedelta(minutes=10)
-#: Runs of a schedule that are looked at for its longest pause: a week of hourly ones.
-_RUNS = 170
 _PAGE = 200
 
 
@@ -119,13 +112,6 @@ def missed(cluster: str, within: timedelta) -> Declared:
         f"No etcd backup of {cluster}",
         f"{cluster} had no whole backup for {within}. Is a worker running? etcd-flows snapshots list {cluster}",
     )
-
-
-def allowed(cron: str) -> timedelta:
-    """How long there may be no backup: the schedule's longest pause, and then some."""
-    runs = asyncio.run(CronSchedule(cron=cron, timezone="UTC").get_dates(n=_RUNS))
-    longest = max((later - earlier for earlier, later in pairwise(runs)), default=timedelta(days=1))
-    return longest + max(longest * LATE, LATE_LEAST)
 
 
 def register_automations(

@@ -158,6 +158,9 @@ def _bootstrap() -> Schema:
     return {"anyOf": [plain, _said(_RESTORE, "With --from-snapshot.")]}
 
 
+_UNTOLD = _said(_TEXT, "Why Prometheus was not told of it; empty if it was, or is not to be.")
+
+
 def _backup() -> Schema:
     source = _object(
         cluster=_TEXT,
@@ -182,6 +185,7 @@ def _backup() -> Schema:
         held_seconds=_said(_SECONDS, "How long the member had to keep its pages for it."),
         spooled_bytes=_COUNT,
         seconds=_SECONDS,
+        untold=_UNTOLD,
     )
     return {"anyOf": [planned, made], "$defs": manifest["$defs"]}
 
@@ -239,6 +243,7 @@ def _drill() -> Schema:
         phases=_TIMELINE,
         recorded=_said(_BOOL, "Whether a note of it lies beside the snapshot."),
         rto_seconds=_said(_maybe(_NUMBER), "What the cluster file expects."),
+        untold=_UNTOLD,
     )
 
 

@@ -91,6 +91,7 @@ class BackupResult:
         wrong: What failed after the snapshot was stored (a verification, the removal of old ones), in words.
         removed: Ids that retention removed, by store.
         seconds: From the start of the capture to the end.
+        untold: Why Prometheus was not told of it; empty if it was, or is not to be.
     """
 
     plan: BackupPlan
@@ -99,6 +100,7 @@ class BackupResult:
     removed: Mapping[str, tuple[str, ...]] | None = None
     level: str = "stored"
     seconds: float = 0.0
+    untold: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -126,6 +128,8 @@ class BackupResult:
             f"  {name}: removed {plural(len(ids), 'old snapshot')}" for name, ids in (self.removed or {}).items() if ids
         ]
         lines += [f"  note: {note}" for note in manifest.notes]
+        if self.untold:
+            lines.append(f"  warning: Prometheus was not told: {self.untold}")
         lines += [f"  FAILED: {name}: {error}" for name, error in self.backup.failed.items()]
         lines += [f"  FAILED: {what}" for what in self.wrong]
         return "\n".join(lines)
@@ -158,6 +162,7 @@ class BackupResult:
             "held_seconds": self.backup.pumped.held_seconds,
             "spooled_bytes": self.backup.pumped.spooled_bytes,
             "seconds": round(self.seconds, 3),
+            "untold": self.untold,
         }
 
 

@@ -13,6 +13,7 @@ from flows.fan_out import all_hosts_at_once, gather
 from flows.observe import submit_observe
 from flows.planning import plan_bootstrap
 from flows.prepare import known_authority, load
+from flows.publishing import publish_metrics
 from flows.report import publish_table, reporting
 from flows.results import CheckResult
 from tasks.cluster.spec import Cluster
@@ -23,6 +24,7 @@ from tasks.etcd.tasks import view_member
 from tasks.findings import Finding
 from tasks.hosts.facts import HostFacts
 from tasks.members.diagnose import check_broken
+from tasks.monitoring.own_facts import member_update
 from tasks.pki.expiry import expiries
 from tasks.reporting.findings import as_table
 from tasks.reporting.progress import emit
@@ -47,30 +49,42 @@ def check_cluster(cluster: str) -> CheckResult:
     with reporting():
         spec = load(cluster)
         try:
-            findings = _look(spec)
+            findings, facts = _look(spec)
         except EtcdFlowsError as error:
             health_event("unhealthy", spec.name, {"why": error.message})
             raise
+        findings = (*findings, *_told(spec, facts))
         publish_table("check", spec.name, as_table(findings), f"Check of {spec.name}")
         errors = [f"{found.host or spec.name}: {found.text}" for found in findings if found.level == "error"]
         health_event("unhealthy" if errors else "healthy", spec.name, {"errors": errors})
         return CheckResult(spec.name, findings)
 
 
-def _look(spec: Cluster) -> tuple[Finding, ...]:
+def _told(spec: Cluster, facts: Mapping[str, HostFacts]) -> list[Finding]:
+    """Tell Prometheus what was seen; a finding if that could not be done."""
+    now = datetime.now(UTC)
+    untold = publish_metrics(spec, *(member_update(spec.host(name), seen, now) for name, seen in facts.items()))
+    if not untold:
+        return []
+    remedy = "alerts about backups, certificates and clocks go by what was written before, and say that it is old"
+    return [Finding("warning", "metrics", f"Prometheus is not told what the flows know: {untold}", None, remedy)]
+
+
+def _look(spec: Cluster) -> tuple[tuple[Finding, ...], dict[str, HostFacts]]:
     """Ask everybody; judge."""
     emit("phase", "look at the hosts")
     facts, unreachable = gather({host.name: submit_observe(spec, host) for host in spec.hosts})
     down = {error.host or "": error for error in unreachable}
     emit("phase", "ask the members")
     views, silent = gather({name: view_member.submit(spec.host(name)) for name in facts})
-    return (
+    findings = (
         *check_hosts(spec, facts, down),
         *check_members(spec, views, {error.host or "": error for error in silent}),
         *check_broken(spec, facts, views),
         *check_certificates(spec, facts),
         *check_drift(spec, facts),
     )
+    return findings, facts
 
 
 def check_certificates(cluster: Cluster, facts: Mapping[str, HostFacts]) -> list[Finding]:

@@ -22,6 +22,7 @@ from flows.members import answering, publish_members, watch_members
 from flows.observe import observe_certificates
 from flows.preflight import look
 from flows.prepare import fetch_releases, load, ready_authority
+from flows.publishing import publish_restore_metrics
 from flows.refusing import refuse
 from flows.report import publish_plan, reporting
 from flows.restore_again import restored_already
@@ -214,6 +215,7 @@ def _under_lock(draft: Draft, shown: Plan, locked: Locked, request: Request) -> 
     except EtcdFlowsError as error:
         if not went_back(error, course, record, materials):
             ended_badly(error, course, record, _command(spec, request))
+        publish_restore_metrics(spec, course, good=False)
         raise
     facts = observe_certificates(spec)
     members = watch_members(spec)
@@ -221,4 +223,5 @@ def _under_lock(draft: Draft, shown: Plan, locked: Locked, request: Request) -> 
     table, beside = publish_members(spec, members, facts), look_beside(spec, facts)
     result = RestoreResult(plan, True, record, False, course, members, table, safety, beside)
     publish_restore(result)
+    publish_restore_metrics(spec, course, good=True)
     return result

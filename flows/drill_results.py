@@ -37,6 +37,7 @@ class DrillResult:
         past: Earlier drills, the newest first.
         rto: Seconds that a restore may take, None where that is not set.
         at: When it ended, UTC.
+        untold: Why Prometheus was not told of it; empty if it was, or is not to be.
     """
 
     cluster: str
@@ -46,6 +47,7 @@ class DrillResult:
     past: tuple[Past, ...] = ()
     rto: float | None = None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    untold: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -69,6 +71,8 @@ class DrillResult:
         if self.rto is not None:
             kept = "within" if drilled.seconds <= self.rto else "LONGER THAN"
             lines.append(f"  {kept} the {duration(self.rto)} that a restore may take")
+        if self.untold:
+            lines.append(f"  warning: Prometheus was not told: {self.untold}")
         if self.past:
             lines += ["", "earlier drills:", tables.as_text(self.history(), indent="  ")]
         return "\n".join(lines)
@@ -113,4 +117,5 @@ class DrillResult:
             "phases": [{"phase": name, "seconds": round(seconds, 3)} for name, seconds in drilled.phases],
             "recorded": not self.unrecorded,
             "rto_seconds": self.rto,
+            "untold": self.untold,
         }

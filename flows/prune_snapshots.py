@@ -17,6 +17,7 @@ from flows.ending import ends_in_state
 from flows.fan_out import all_hosts_at_once, gather
 from flows.prepare import load
 from flows.prune_results import PruneResult, decisions_table
+from flows.publishing import publish_metrics
 from flows.refusing import refuse
 from flows.report import publish_plan, publish_table, reporting
 from tasks.cluster.spec import Cluster
@@ -56,7 +57,10 @@ def prune_snapshots(
         spec = load(cluster)
         stores = open_stores(spec)
         try:
-            return prune_stores(spec, chosen(stores, store), named=tuple(remove or ()), plan_only=plan_only)
+            result = prune_stores(spec, chosen(stores, store), named=tuple(remove or ()), plan_only=plan_only)
+            if not plan_only:
+                publish_metrics(spec, stores=stores)
+            return result
         finally:
             for opened in stores.values():
                 opened.close()

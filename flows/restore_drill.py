@@ -6,6 +6,7 @@ the store and the key alone; the cluster's hosts are neither needed nor touched.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from flows.ending import ends_in_state
 from flows.events import drill_event
 from flows.fan_out import all_hosts_at_once
 from flows.prepare import load
+from flows.publishing import publish_metrics
 from flows.report import publish_picture, reporting
 from tasks.cluster.spec import Cluster, DrillPlace
 from tasks.errors import EtcdFlowsError, InputError
+from tasks.monitoring.own_facts import drill_update
 from tasks.reporting.human import size
 from tasks.reporting.progress import emit
 from tasks.snapshots.age_keys import keys_of
@@ -57,7 +60,10 @@ def restore_drill(
                 result = _drill(spec, library, snapshot, local if here or local else spec.drill_place)
         except EtcdFlowsError as error:
             drill_event("failed", spec.name, {"why": error.message})
+            publish_metrics(spec, drill_update(datetime.now(UTC), None))
             raise
+        outcome = drill_update(result.at, None if result.drilled.bad else result.drilled.seconds)
+        result = replace(result, untold=publish_metrics(spec, outcome))
         svg = result.picture()
         publish_picture("drills", spec.name, svg, result.history(), f"Restore drills of {spec.name}")
         if picture:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Literal
 
 from prefect import flow
@@ -22,12 +24,14 @@ from flows.fan_out import all_hosts_at_once
 from flows.opening import open_in_stores
 from flows.prepare import load, operator_files
 from flows.prune_snapshots import prune_stores
+from flows.publishing import publish_metrics
 from flows.report import reporting
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, LockHeld
 from tasks.etcd.identity import identity_script, uuid_in
 from tasks.hosts.locking import HeldLock
 from tasks.hosts.shell import open_shell
+from tasks.monitoring.own_facts import backup_update
 from tasks.pki.client import ClientFiles
 from tasks.reporting.progress import emit
 from tasks.snapshots.age_keys import locks_of
@@ -100,7 +104,10 @@ def _planned(
     except EtcdFlowsError as error:
         if not plan_only:
             snapshot_event("failed", spec.name, {"why": error.message, "stores": sorted(stores)})
+            publish_metrics(spec, backup_update(datetime.now(UTC), None), stores=stores)
         raise
+    outcome = backup_update(datetime.now(UTC), None if result.exit_code else result.seconds)
+    result = replace(result, untold=publish_metrics(spec, outcome, stores=stores))
     publish_backup(result)
     _tell(result, backup)
     return result

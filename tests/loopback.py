@@ -97,13 +97,17 @@ def _network() -> str:
 
 
 @contextmanager
-def loopback(mirror: Path, version: str, environ: dict[str, str]) -> Iterator[Loopback]:
-    """A bootstrapped cluster with a directory store, gone at the end with all that runs."""
+def loopback(mirror: Path, version: str, environ: dict[str, str], more: str = "") -> Iterator[Loopback]:
+    """A bootstrapped cluster with a directory store, gone at the end with all that runs.
+
+    Args:
+        more: Further lines of its cluster file.
+    """
     root = Path(tempfile.mkdtemp(prefix="efl-loop-", dir="/tmp"))
     try:
         made = Loopback(root, environ)
         text = cluster.render(root, version, PORT).replace("127.0.0.", _network())
-        made.file.write_text(text.replace("source: ./release", f"source: {shlex.quote(str(mirror))}"))
+        made.file.write_text(text.replace("source: ./release", f"source: {shlex.quote(str(mirror))}") + more)
         made.run("bootstrap-cluster")
         yield made
     finally:

@@ -52,7 +52,15 @@ def build_monitoring(
     watch = None
     if model.host:
         watch = _watch(model, model.host, resolve(_place(model.host, hosts)), around)
-    return MonitoringSettings(model.runbooks, watch)
+    alerts = model.alerts
+    return MonitoringSettings(
+        runbooks=model.runbooks,
+        watch=watch,
+        textfile_directory=around.optional_path(model.textfile_directory),
+        textfile_target=model.textfile_target,
+        backup_age=None if alerts.backup_age is None else alerts.backup_age * 86400,
+        drill_age=alerts.drill_age * 86400,
+    )
 
 
 def _watch(model: MonitoringSection, place: MonitoringHostSection, host: Host, around: Surroundings) -> Watch:

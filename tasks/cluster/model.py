@@ -15,6 +15,7 @@ from tasks.cluster.model_drill import DrillSection
 from tasks.cluster.model_hosts import HostSection, JumpSection, SshSection
 from tasks.cluster.model_monitoring import (
     AlertmanagerSection,
+    AlertsSection,
     EmailSection,
     MetricsSection,
     MonitoringHostSection,
@@ -255,6 +256,7 @@ SECTIONS: dict[str, type[Section]] = {
     "after_proof": HookSection,
     "monitoring": MonitoringSection,
     "metrics": MetricsSection,
+    "alerts": AlertsSection,
     "host": MonitoringHostSection,
     "prometheus": PrometheusSection,
     "alertmanager": AlertmanagerSection,

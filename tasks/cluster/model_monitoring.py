@@ -10,6 +10,7 @@ from tasks.cluster.model_release import ReleaseSection
 from tasks.cluster.values import Address, IpAddress, LoginUser, Port, SecretReference, Size, WorkerPath
 from tasks.cluster.values_monitoring import (
     Channel,
+    Endpoint,
     HookUrl,
     MailAddress,
     MailServer,
@@ -18,6 +19,7 @@ from tasks.cluster.values_monitoring import (
     ReceiverName,
     Runbooks,
 )
+from tasks.cluster.values_snapshots import Span
 
 
 class MetricsSection(Section):
@@ -195,6 +197,24 @@ class ReceiverSection(Section):
     )
 
 
+class AlertsSection(Section):
+    """From when on an alert is due."""
+
+    backup_age: Span | None = entry(
+        None,
+        "How old the newest backup in a store may be. Default: the longest pause of `snapshots.schedule` and half of "
+        "it again, so that one backup that did not come is noticed before the next is due; 36h without a schedule.",
+        "9h",
+    )
+    drill_age: Span = entry(
+        "35d",
+        "How long ago the last good restore drill may be. A month and some days: a backup that nobody has restored for "
+        "longer is a hope.",
+        "10d",
+        validate_default=True,
+    )
+
+
 class MonitoringSection(Section):
     """Monitoring."""
 
@@ -234,3 +254,17 @@ class MonitoringSection(Section):
         ["./team.rules.yml"],
         max_length=20,
     )
+    textfile_directory: WorkerPath | None = entry(
+        None,
+        "Directory on the worker that a node_exporter there reads (--collector.textfile.directory): flows write into "
+        "it what they know of backups, drills, restores, certificates and clocks. Default: none; a monitoring host of "
+        "ours gets that anyway, a Prometheus of your own can't tell without it that backups do not come.",
+        "/var/lib/prometheus/node-exporter",
+    )
+    textfile_target: Endpoint = entry(
+        "127.0.0.1:9100",
+        "HOST:PORT at which your Prometheus reaches that node_exporter. Default: its usual port, on Prometheus's own "
+        "machine.",
+        "10.0.0.5:9100",
+    )
+    alerts: AlertsSection = section(AlertsSection, "From when on some alerts are due.", {"drill_age": "10d"})

@@ -134,10 +134,24 @@ class MonitoringSettings:
     Args:
         runbooks: Path or URL of the text that says what to do about each alert.
         watch: None where no monitoring host is ours.
+        textfile_directory: Directory on the worker, of a node_exporter's textfile collector, that gets what the flows
+            know; None for none.
+        textfile_target: ``HOST:PORT`` at which Prometheus reaches that node_exporter.
+        backup_age: Seconds that the newest backup may be old; None for what follows from the schedule.
+        drill_age: Seconds that the last good drill may be past.
     """
 
     runbooks: str
     watch: Watch | None = None
+    textfile_directory: Path | None = None
+    textfile_target: str = "127.0.0.1:9100"
+    backup_age: float | None = None
+    drill_age: float = 35 * 86400.0
+
+    @property
+    def publishes(self) -> bool:
+        """Whether Prometheus gets to see what the flows know."""
+        return self.textfile_directory is not None or self.watch is not None
 
     @property
     def host(self) -> Host | None:

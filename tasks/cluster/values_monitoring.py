@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from tasks.cluster.values import Wrong
+from tasks.cluster.values import Wrong, address
 
 
 def runbooks(value: str) -> str:
@@ -73,4 +73,17 @@ HookUrl = Annotated[str, AfterValidator(hook_url)]
 MailAddress = Annotated[str, AfterValidator(mail_address)]
 MailServer = Annotated[str, AfterValidator(mail_server)]
 Channel = Annotated[str, AfterValidator(channel)]
+
+
+def endpoint(value: str) -> str:
+    """``HOST:PORT``, an IPv6 address in brackets."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise Wrong("this is not HOST:PORT", "10.0.0.5:9100")
+    inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    found = address(inner)
+    return f"[{found}]:{int(port)}" if ":" in found else f"{found}:{int(port)}"
+
+
 Runbooks = Annotated[str, AfterValidator(runbooks)]
+Endpoint = Annotated[str, AfterValidator(endpoint)]

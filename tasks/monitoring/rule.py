@@ -44,10 +44,21 @@ class Rule:
         }
 
 
-def selector(cluster: str, *matchers: str) -> str:
-    """Braces with what selects the series of that cluster's members; names hold nothing that PromQL would escape."""
-    return "{" + ", ".join((f'job="{JOB}"', f'cluster="{cluster}"', *matchers)) + "}"
-
-
 #: The job under which members are scraped.
 JOB = "etcd"
+#: The job under which what the flows know is scraped: node_exporter's textfile collector.
+OWN_JOB = "etcd-flows"
+
+
+def selector(cluster: str, *matchers: str, job: str = JOB) -> str:
+    """Braces with what selects the series of that cluster's members; names hold nothing that PromQL would escape."""
+    return "{" + ", ".join((f'job="{job}"', f'cluster="{cluster}"', *matchers)) + "}"
+
+
+def own(cluster: str, name: str, *matchers: str) -> str:
+    """What the flows tell of that cluster.
+
+    Args:
+        name: Of a metric in :mod:`tasks.monitoring.own_families`, without the prefix.
+    """
+    return f"etcd_flows_{name}{selector(cluster, *matchers, job=OWN_JOB)}"

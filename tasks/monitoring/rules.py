@@ -11,7 +11,9 @@ import yaml
 from tasks.cluster.spec import Cluster
 from tasks.etcd.unit import HEAD
 from tasks.monitoring.rule import Rule
+from tasks.monitoring.rules_backups import backup_rules
 from tasks.monitoring.rules_database import database_rules
+from tasks.monitoring.rules_hosts import host_rules
 from tasks.monitoring.rules_members import member_rules
 from tasks.monitoring.rules_traffic import traffic_rules
 
@@ -19,7 +21,9 @@ from tasks.monitoring.rules_traffic import traffic_rules
 def rules(cluster: Cluster) -> dict[str, tuple[Rule, ...]]:
     """All alert rules of a cluster, by group."""
     groups = {"members": member_rules(cluster), "traffic": traffic_rules(cluster), "database": database_rules(cluster)}
-    return {f"etcd-{cluster.name}-{name}": found for name, found in groups.items()}
+    if cluster.monitoring is not None and cluster.monitoring.publishes:
+        groups |= {"backups": backup_rules(cluster), "hosts": host_rules(cluster)}
+    return {f"etcd-{cluster.name}-{name}": found for name, found in groups.items() if found}
 
 
 def rule_file(cluster: Cluster, runbooks: str) -> str:

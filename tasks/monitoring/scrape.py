@@ -6,12 +6,14 @@ directory may be anywhere. Prometheus reads the targets again by itself whenever
 
 from __future__ import annotations
 
+import re
+
 import yaml
 
 from tasks.cluster.spec import Cluster, Host, bracket
 from tasks.errors import InputError
 from tasks.etcd.unit import HEAD
-from tasks.monitoring.rule import JOB
+from tasks.monitoring.rule import JOB, OWN_JOB
 from tasks.monitoring.rules import rule_file
 
 #: Prometheus that knows ``scrape_config_files`` (changelog of Prometheus, 2.43).
@@ -56,7 +58,26 @@ def _scrape(cluster: Cluster, name: str) -> str:
         pair = {"cert_file": f"{folder}/client.crt", "key_file": f"{folder}/client.key"}
         job["tls_config"] = {"ca_file": f"{folder}/ca.crt", **pair}
     job["file_sd_configs"] = [{"files": [f"{name}.targets.yml"]}]
-    return _dump(cluster, "The job", {"scrape_configs": [job]})
+    jobs = [job, *_own_jobs(cluster, name)]
+    return _dump(cluster, "The job" if len(jobs) == 1 else "The jobs", {"scrape_configs": jobs})
+
+
+def _own_jobs(cluster: Cluster, name: str) -> list[dict[str, object]]:
+    """The job for what the flows tell: of the node_exporter that reads it, nothing but this cluster's."""
+    settings = cluster.monitoring
+    if settings is None or settings.textfile_directory is None or settings.watch is not None:
+        return []
+    labels = {"job": OWN_JOB, "cluster": cluster.name}
+    ours = {"source_labels": ["cluster", "__name__"], "regex": f"{re.escape(cluster.name)};etcd_flows_.+"}
+    return [
+        {
+            "job_name": f"{name}-flows",
+            "honor_labels": True,
+            "params": {"collect[]": ["textfile"]},
+            "static_configs": [{"targets": [settings.textfile_target], "labels": labels}],
+            "metric_relabel_configs": [{**ours, "action": "keep"}],
+        }
+    ]
 
 
 def _targets(cluster: Cluster) -> str:

@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager for tests: from Debian's packages, which need nothing but the C library.
+"""Prometheus, Alertmanager and node_exporter for tests: from Debian's packages, which need nothing but the C library.
 
 Run as a script to fill the cache: ``python -m tests.monitoring.programs``.
 """
@@ -27,16 +27,25 @@ def folder() -> Path:
     return unpacked("prometheus", SUITE, PACKAGES, alone=True) / "usr/bin"
 
 
+def exporter_folder() -> Path:
+    """The directory with ``prometheus-node-exporter``.
+
+    Raises:
+        PackagesUnavailable: It can't be had here.
+    """
+    return unpacked("node-exporter", SUITE, ("prometheus-node-exporter",), alone=True) / "usr/bin"
+
+
 def program(name: str) -> Path:
     """One of them, for a test, which is reported as not run where it can't be had."""
     try:
-        return outside(folder) / name
+        return outside(exporter_folder if name == "prometheus-node-exporter" else folder) / name
     except PackagesUnavailable as error:
         pytest.skip(f"NOT RUN: {error}")
 
 
 if __name__ == "__main__":
     try:
-        print(folder())
+        print(folder(), exporter_folder())
     except PackagesUnavailable as problem:
         sys.exit(f"prometheus: {problem}")

@@ -49,6 +49,29 @@ class Prometheus:
 
 
 @contextlib.contextmanager
+def _running(argv: list[str], url: str, log: Path, folder: Path) -> Iterator[None]:
+    """A process, from when it answers at a URL."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(argv, stdout=file, stderr=file, cwd=folder)
+    try:
+        end = time.monotonic() + 60
+        while True:
+            assert process.poll() is None, log.read_text()[-2000:]
+            with (
+                contextlib.suppress(urllib.error.URLError, OSError),
+                urllib.request.urlopen(url, timeout=5) as answer,  # noqa: S310 - our own URL
+            ):
+                assert answer.status == 200
+                break
+            assert time.monotonic() < end, log.read_text()[-2000:]
+            time.sleep(0.1)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
 def prometheus(folder: Path, config: str) -> Iterator[Prometheus]:
     """One with this configuration, written to ``folder``; relative paths in it begin there."""
     (port,) = free_ports(1)
@@ -59,23 +82,18 @@ def prometheus(folder: Path, config: str) -> Iterator[Prometheus]:
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
-    log = folder / "prometheus.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(argv, stdout=file, stderr=file, cwd=folder)
-    try:
-        server = Prometheus(f"http://127.0.0.1:{port}", log)
-        end = time.monotonic() + 30
-        while True:
-            assert process.poll() is None, log.read_text()[-2000:]
-            with (
-                contextlib.suppress(urllib.error.URLError, OSError),
-                urllib.request.urlopen(f"{server.url}/-/ready", timeout=1) as answer,  # noqa: S310 - our own URL
-            ):
-                assert answer.status == 200
-                break
-            assert time.monotonic() < end, log.read_text()[-2000:]
-            time.sleep(0.1)
+    server = Prometheus(f"http://127.0.0.1:{port}", folder / "prometheus.log")
+    with _running(argv, f"{server.url}/-/ready", server.log, folder):
         yield server
-    finally:
-        process.kill()
-        process.wait()
+
+
+@contextlib.contextmanager
+def node_exporter(folder: Path, textfiles: Path, port: int) -> Iterator[None]:
+    """One that reads a directory of text files, besides all else; its log is in ``folder``."""
+    argv = [
+        str(program("prometheus-node-exporter")),
+        f"--collector.textfile.directory={textfiles}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with _running(argv, f"http://127.0.0.1:{port}/metrics", folder / "node-exporter.log", folder):
+        yield

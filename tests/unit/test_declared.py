@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.automations import allowed
 from deployments.declared import OFFERED, changes, declared, prefect_yaml
 from deployments.lost_runs import lost_runs
 from deployments.served_clusters import served_clusters
 from deployments.trigger import parse_parameters
 from tasks.cluster.spec import StoreSettings
 from tasks.errors import InputError, Several
+from tasks.snapshots.schedule import allowed
 from tests import etcd_specs
 
 HOSTS = "hosts: [{name: etcd-01, address: 10.0.0.11}]\n"
@@ -75,6 +75,11 @@ def test_when_a_backup_counts_as_missed(cron: str, hours: float) -> None:
 
 def test_often_backups_are_not_missed_at_once() -> None:
     assert allowed("*/5 * * * *") == timedelta(minutes=15)
+
+
+def test_what_is_no_schedule_is_said() -> None:
+    with pytest.raises(InputError, match="99"):
+        allowed("99 * * * *")
 
 
 @given(

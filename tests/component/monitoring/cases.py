@@ -28,6 +28,45 @@ def handled(method: str, code: str, each_minute: float) -> dict[str, str]:
     return {f"grpc_server_handled_total{{{labels}}}": f"0+{each_minute:g}x400"}
 
 
+OWN = 'job="etcd-flows", cluster="prod-a", instance="127.0.0.1:9100"'
+_STORES = tuple(f'{OWN}, store="{name}"' for name in ("local", "offsite"))
+_MEMBERS = tuple(f'{OWN}, member="etcd-0{number}"' for number in (1, 2, 3))
+DAY = 86400
+#: A value that is the present time, one a minute.
+NOW = "0+60x400"
+
+
+def _told() -> dict[str, str]:
+    """What the flows tell, when all is well: backups, drills and checks go on."""
+    series = {
+        f"etcd_flows_written_timestamp_seconds{{{OWN}}}": NOW,
+        f"etcd_flows_backup_success{{{OWN}}}": "1x400",
+        f"etcd_flows_drill_success{{{OWN}}}": "1x400",
+        f"etcd_flows_drill_succeeded_timestamp_seconds{{{OWN}}}": NOW,
+        f"etcd_flows_drill_duration_seconds{{{OWN}}}": "12x400",
+    }
+    for labels in _STORES:
+        series |= {
+            f"etcd_flows_store_readable{{{labels}}}": "1x400",
+            f"etcd_flows_store_read_timestamp_seconds{{{labels}}}": NOW,
+            f"etcd_flows_snapshots{{{labels}}}": "12x400",
+            f"etcd_flows_snapshot_taken_timestamp_seconds{{{labels}}}": NOW,
+        }
+    for offset, labels in zip((30.0, 30.1, 30.2), _MEMBERS, strict=True):  # the flows' own clock is the one that is off
+        series |= {
+            f"etcd_flows_member_seen_timestamp_seconds{{{labels}}}": NOW,
+            f"etcd_flows_clock_offset_seconds{{{labels}}}": f"{offset}x400",
+            f"etcd_flows_clock_error_seconds{{{labels}}}": "0.05x400",
+            _ends(labels, "server"): f"{200 * DAY}x400",
+            _ends(labels, "ca"): f"{3000 * DAY}x400",
+        }
+    return series
+
+
+def _ends(labels: str, certificate: str) -> str:
+    return f'etcd_flows_certificate_not_after_timestamp_seconds{{{labels}, certificate="{certificate}"}}'
+
+
 def healthy() -> dict[str, str]:
     """Six hours of three members at which nothing is wrong, one value a minute."""
     series = {f"up{{{labels}}}": "1x400" for labels in (WHO, *_OTHERS)}
@@ -47,6 +86,7 @@ def healthy() -> dict[str, str]:
         series |= histogram("etcd_disk_wal_fsync_duration_seconds", labels, 1000, 1, "0.004")
         series |= histogram("etcd_disk_backend_commit_duration_seconds", labels, 1000, 1, "0.016")
         series |= histogram("etcd_network_peer_round_trip_time_seconds", labels + ', To="9f3"', 1000, 1, "0.0128")
+    series |= _told()
     calls = f'{WHO}, grpc_service="etcdserverpb.KV", grpc_method="Range", grpc_type="unary"'
     series |= histogram("grpc_server_handling_seconds", calls, 1000, 1, "0.02")
     # A watch whose client went away ends as Unavailable.
@@ -135,4 +175,30 @@ CASES = (
         at=6,
     ),
     Case("EtcdCorrupt", "critical", handled("Put", "DataLoss", 5), at=6),
+    # backup_age is an hour in these tests, drill_age five hours, rto a minute
+    Case(
+        "EtcdBackupTooOld", "warning", _of("etcd_flows_snapshot_taken_timestamp_seconds", "0x400", _STORES[1]), 61, 59
+    ),
+    Case(
+        "EtcdBackupTooOld",
+        "critical",
+        _of("etcd_flows_snapshot_taken_timestamp_seconds", "0x400", _STORES[1]),
+        181,
+        179,
+    ),
+    Case("EtcdBackupMissing", "critical", _of("etcd_flows_snapshots", "0x400", _STORES[1]), 60, 59),
+    Case("EtcdBackupFailed", "warning", _of("etcd_flows_backup_success", "1x9 0x400", OWN), 10, 9),
+    Case("EtcdStoreUnreadable", "warning", _of("etcd_flows_store_readable", "0x400", _STORES[1]), 90, 89),
+    Case("EtcdDrillFailed", "warning", _of("etcd_flows_drill_success", "1x9 0x400", OWN), 10, 9),
+    Case("EtcdDrillTooOld", "warning", _of("etcd_flows_drill_succeeded_timestamp_seconds", "0x400", OWN), 301, 299),
+    Case("EtcdNeverDrilled", "info", at=360, not_at=359, without="etcd_flows_drill_succeeded_timestamp_seconds"),
+    Case("EtcdDrillSlow", "warning", _of("etcd_flows_drill_duration_seconds", "61x400", OWN), 1),
+    Case("EtcdCertificateEnds", "warning", {_ends(_MEMBERS[1], "server"): f"{29 * DAY}x400"}, 6, 4),
+    Case("EtcdCertificateEnds", "critical", {_ends(_MEMBERS[1], "server"): f"{6 * DAY}x400"}, 6, 4),
+    Case("EtcdCaEnds", "warning", {_ends(labels, "ca"): f"{170 * DAY}x400" for labels in _MEMBERS}, 6, 4),
+    Case("EtcdCaEnds", "critical", {_ends(_MEMBERS[2], "ca"): f"{29 * DAY}x400"}, 6, 4),
+    Case("EtcdClockDrift", "warning", _of("etcd_flows_clock_offset_seconds", "30.1x9 30.9x400", _MEMBERS[2]), 10, 9),
+    Case("EtcdFlowsSilent", "warning", at=120, not_at=119, without="etcd_flows_written_timestamp_seconds"),
+    Case("EtcdFlowsStale", "warning", _of("etcd_flows_member_seen_timestamp_seconds", "0x400", _MEMBERS[1]), 186, 180),
+    Case("EtcdFlowsStale", "warning", _of("etcd_flows_store_read_timestamp_seconds", "0x400", _STORES[0]), 186, 180),
 )

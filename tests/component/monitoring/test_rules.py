@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tasks.cluster.spec import MonitoringSettings, StoreSettings
 from tasks.monitoring.rules import rule_file, rules
 from tests import etcd_specs as specs
 from tests.component.monitoring.cases import CASES, Case, healthy
@@ -17,7 +19,15 @@ from tests.monitoring.programs import program
 
 pytestmark = pytest.mark.component
 ALERTS = Path(__file__).parents[3] / "docs" / "alerts.md"
-CLUSTER = specs.cluster(metrics="extensive")
+_PLAIN = specs.cluster(metrics="extensive")
+CLUSTER = replace(
+    _PLAIN,
+    snapshots=replace(_PLAIN.snapshots, stores=(StoreSettings("local", Path("/srv")), StoreSettings("offsite"))),
+    rto_seconds=60.0,
+    monitoring=MonitoringSettings(
+        "docs/alerts.md", textfile_directory=Path("/textfiles"), backup_age=3600.0, drill_age=5 * 3600.0
+    ),
+)
 
 
 def promtool(*words: str | Path) -> subprocess.CompletedProcess[str]:

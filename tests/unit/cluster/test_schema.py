@@ -86,6 +86,7 @@ def test_the_full_example_has_every_key() -> None:
         "WebhookSection": [one.get("webhook", {}) for one in data["monitoring"]["receivers"]],
         "SlackSection": [one.get("slack", {}) for one in data["monitoring"]["receivers"]],
         "EmailSection": [one.get("email", {}) for one in data["monitoring"]["receivers"]],
+        "AlertsSection": [data["monitoring"]["alerts"]],
     }
     missing = [
         f"{group}.{name}" for group, name, _, _ in properties() if not any(name in given for given in groups[group])

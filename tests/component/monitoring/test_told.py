@@ -1,0 +1,116 @@
+"""What real flows write, read by a real node_exporter, scraped and judged by a real Prometheus."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+
+from tests.component.monitoring.conftest import AGE, Told
+from tests.monitoring.programs import program
+
+pytestmark = pytest.mark.component
+
+
+def value(told: Told, name: str, labels: str = "") -> float | None:
+    """What Prometheus knows now."""
+    found = told.prometheus.query(f'etcd_flows_{name}{{job="etcd-flows", cluster="demo"{labels}}}')
+    return float(found[0]["value"][1]) if found else None
+
+
+def test_a_backup_a_check_and_a_drill_are_told(told: Told) -> None:
+    members, server = told.members, told.prometheus
+    backup = members.run("snapshot-backup", code=0)
+    manifest = backup["stores"]["local"]
+    assert backup["untold"] == ""
+    server.eventually(lambda: value(told, "backup_success") == 1)
+    local = ', store="local"'
+    assert value(told, "snapshots", local) == 1
+    assert value(told, "snapshot_taken_timestamp_seconds", local) == manifest["started"]
+    assert value(told, "snapshot_revision", local) == manifest["revision_min"]
+    assert value(told, "snapshot_database_bytes", local) == manifest["db_bytes"]
+    assert value(told, "snapshot_level", local) == 1
+    assert value(told, "drill_success") is None
+    members.run("check-cluster")
+    drilled = members.run("restore-drill")
+    server.eventually(lambda: value(told, "snapshot_level", local) == 3)
+    assert value(told, "drill_duration_seconds") == pytest.approx(drilled["seconds"], abs=0.001)
+    assert value(told, "snapshot_verified_taken_timestamp_seconds", local) == manifest["started"]
+    assert value(told, "rto_target_seconds") == 300
+    for member in ("etcd-01", "etcd-02", "etcd-03"):
+        offset = value(told, "clock_offset_seconds", f', member="{member}"')
+        assert offset is not None
+        assert abs(offset) < 5
+    days = server.query("min by (certificate) (etcd_flows_certificate_not_after_timestamp_seconds - time()) / 86400")
+    left = {series["metric"]["certificate"]: float(series["value"][1]) for series in days}
+    assert left["ca"] == pytest.approx(3650, abs=2)
+    assert {name: round(number / 10) for name, number in left.items() if name != "ca"}.keys() >= {"server", "peer"}
+    assert left["server"] == pytest.approx(365, abs=2)
+
+
+def test_the_file_follows_prometheus_s_conventions(told: Told) -> None:
+    done = subprocess.run(
+        [program("promtool"), "check", "metrics"],
+        input=told.file.read_bytes(),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_nothing_is_scraped_twice_or_of_others(told: Told) -> None:
+    other = told.file.with_name("etcd_flows_other.prom")
+    other.write_text('etcd_flows_backup_success{cluster="other"} 0\n')
+    try:
+        time.sleep(3)
+        assert len(told.prometheus.query("etcd_flows_backup_success")) == 1
+        assert not told.prometheus.query('{__name__=~"node_.*"}')
+    finally:
+        other.unlink()
+
+
+def test_an_old_backup_is_an_alert_until_a_new_one_is_listed(told: Told) -> None:
+    server = told.prometheus
+    old = ("EtcdBackupTooOld", "firing")
+    server.eventually(lambda: old in server.alerts(), AGE + 60)
+    (alert,) = (a for a in server.get("alerts")["alerts"] if a["labels"]["severity"] == "warning")
+    assert alert["labels"]["store"] == "local"
+    assert "store local lists was taken" in alert["annotations"]["description"]
+    told.members.run("snapshot-backup")
+    server.eventually(lambda: not any(name == "EtcdBackupTooOld" for name, _ in server.alerts()), 60)
+
+
+def test_a_backup_that_fails_is_an_alert_and_what_was_known_stays(told: Told) -> None:
+    members, server = told.members, told.prometheus
+    taken = value(told, "snapshot_taken_timestamp_seconds")
+    good = value(told, "backup_succeeded_timestamp_seconds")
+    backups = members.root / "backups"
+    away = backups.rename(members.root / "away")
+    backups.write_text("no directory any more")
+    try:
+        members.run("snapshot-backup", code=1)
+        server.eventually(lambda: ("EtcdBackupFailed", "firing") in server.alerts(), 60)
+        assert value(told, "store_readable") == 0
+        assert value(told, "snapshot_taken_timestamp_seconds") == taken
+        assert value(told, "backup_succeeded_timestamp_seconds") == good
+    finally:
+        backups.unlink()
+        away.rename(backups)
+    members.run("prune-snapshots")
+    server.eventually(lambda: value(told, "store_readable") == 1, 60)
+    assert value(told, "backup_success") == 0, "only a good backup ends that"
+
+
+def test_a_good_backup_is_good_although_prometheus_can_t_be_told(told: Told) -> None:
+    folder = told.file.parent
+    away = folder.rename(folder.with_name("moved"))
+    try:
+        backup = told.members.run("snapshot-backup", code=0)
+        assert "can't be written: No such file" in backup["untold"]
+        assert "Prometheus is not told" in backup["stderr"]
+        findings = told.members.run("check-cluster")["findings"]
+        assert [finding["level"] for finding in findings if finding["check"] == "metrics"] == ["warning"]
+    finally:
+        away.rename(folder)
