@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.cluster.spec import Cluster, MonitoringSettings, StoreSettings
@@ -179,6 +179,7 @@ def samples(draw: st.DrawFn) -> Sample:
     return Sample(family.name, value, tuple(sorted(labels)))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the first draw of all reads all modules
 @given(st.lists(samples(), unique_by=lambda sample: (sample.name, sample.labels)))
 def test_what_is_written_is_read_back(given_samples: list[Sample]) -> None:
     text = render("prod-a", given_samples)
