@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tasks.cluster.spec import Cluster, MonitoringSettings, StoreSettings
 from tasks.errors import EtcdFlowsError
+from tasks.hosts.shell import close_all
 from tasks.monitoring.own_facts import (
     backup_age,
     backup_update,
@@ -24,7 +25,7 @@ from tasks.monitoring.own_facts import (
     unreadable_store,
 )
 from tasks.monitoring.own_families import FAMILIES, MANY, Sample, Update, merged, said
-from tasks.monitoring.publish import publish
+from tasks.monitoring.publish import change_on_host, publish
 from tasks.monitoring.textfile import parse, render
 from tasks.snapshots.catalog import read_catalog
 from tasks.snapshots.marks import verification, write_mark
@@ -228,3 +229,26 @@ def test_a_directory_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 def test_without_a_place_nothing_is_written() -> None:
     publish(etcd_specs.cluster(), [backup_update(NOW, 1.0)], pytest.fail)
     publish(cluster(), [backup_update(NOW, 1.0)], pytest.fail)
+
+
+def test_on_a_host_it_is_changed_by_one_at_a_time(tmp_path: Path) -> None:
+    here = replace(etcd_specs.host("watcher"), ssh=replace(etcd_specs.LOCAL, sudo="none"))
+    file = tmp_path / "etcd_flows_prod-a.prom"
+    meddled: list[str] = []
+
+    def edit(text: str) -> str:
+        if not meddled:
+            file.write_text("another run was quicker\n")
+        meddled.append(text)
+        return text + "ours\n"
+
+    try:
+        change_on_host(here, str(file), edit)
+        assert meddled == ["", "another run was quicker\n"]
+        assert file.read_text() == "another run was quicker\nours\n"
+        assert file.stat().st_mode & 0o777 == 0o644
+        with pytest.raises(EtcdFlowsError):
+            change_on_host(here, str(tmp_path / "typo" / "x.prom"), lambda text: text)
+        assert not (tmp_path / "typo").exists()
+    finally:
+        close_all()
