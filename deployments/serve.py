@@ -27,6 +27,7 @@ from deployments.errors import show_error
 from deployments.served_clusters import cluster_directories, served_clusters
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError
+from tasks.reporting.human import plural
 
 #: Seconds until a fresh database is migrated and the server answers: 20 on two cores.
 START_SECONDS = 180.0
@@ -121,7 +122,9 @@ def _serve(wanted: Wanted, family: _Family, stop: threading.Event) -> int:
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", str(POLL_SECONDS))
     words = [sys.executable, "-m", "prefect", "worker", "start", "--pool", wanted.pool, "--type", "process"]
     family.start("worker", [*words, "--limit", str(wanted.limit)], served.directory / "worker.log")
-    click.echo(f"serving {len(clusters)} clusters; a worker runs up to {wanted.limit} flows at once; Ctrl-C stops")
+    click.echo(
+        f"serving {plural(len(clusters), 'cluster')}; a worker runs up to {wanted.limit} flows at once; Ctrl-C stops"
+    )
     while not stop.wait(1.0):
         if gone := family.ended():
             raise ApiError(
