@@ -58,11 +58,18 @@ def _backups(cluster: Cluster) -> str | None:
     return cluster.snapshots.schedule if cluster.snapshots.stores else None
 
 
-def _openings(cluster: Cluster) -> str | None:
-    """Not where the worker can't read what it has written: every run would be refused."""
+def _readable(cluster: Cluster) -> bool:
+    """Whether there are stores, and the worker can read what it has put there: else every run would be refused."""
     snapshots = cluster.snapshots
-    readable = not snapshots.recipients or snapshots.identity
-    return snapshots.verify_schedule if snapshots.stores and readable else None
+    return bool(snapshots.stores) and (not snapshots.recipients or snapshots.identity is not None)
+
+
+def _openings(cluster: Cluster) -> str | None:
+    return cluster.snapshots.verify_schedule if _readable(cluster) else None
+
+
+def _drills(cluster: Cluster) -> str | None:
+    return cluster.drill_schedule if _readable(cluster) else None
 
 
 def _has_monitoring_host(cluster: Cluster) -> bool:
@@ -73,7 +80,7 @@ OFFERED = (
     Offered("snapshot_backup", _backups, {"kind": "scheduled"}, "CANCEL_NEW", again=True),
     Offered("verify_snapshots", _openings, collision="CANCEL_NEW", again=True),
     Offered("check_cluster", lambda cluster: "7 * * * *", collision="CANCEL_NEW", again=True),
-    Offered("restore_drill", again=True),
+    Offered("restore_drill", _drills, collision="CANCEL_NEW", again=True),
     Offered("disaster_restore"),
     Offered("restore_keys"),
     Offered("replace_member"),

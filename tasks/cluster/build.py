@@ -69,6 +69,7 @@ def build(model: ClusterSection, around: Surroundings, source: Path | None) -> C
             extra_sans=tuple(dict.fromkeys(pki.extra_sans)),
         ),
         snapshots=build_snapshots(model.snapshots, around),
+        drill_schedule=None if model.drill.schedule == "never" else model.drill.schedule,
         rto_seconds=model.drill.rto * 86400 if model.drill.rto else None,
         drill_place=build_drill(model.drill, resolve),
         restore=build_restore(model.restore, model.hosts, around, resolve),

@@ -20,7 +20,7 @@ def build_snapshots(model: SnapshotsSection, around: Surroundings) -> SnapshotSe
         public_key=model.signing.public_key,
         private_key=around.secret(model.signing.private_key),
         verify=model.verify,
-        verify_schedule=model.verify_schedule,
+        verify_schedule=None if model.verify_schedule == "never" else model.verify_schedule,
         spool=model.spool if model.spool in ("auto", "never") else str(around.path(model.spool)),
         retention=RetentionSettings(
             last=keep.last,

@@ -5,12 +5,18 @@ from __future__ import annotations
 from tasks.cluster.model_base import Section, entry, section
 from tasks.cluster.model_hosts import SshSection
 from tasks.cluster.values import Address, HostPath
-from tasks.cluster.values_snapshots import Span
+from tasks.cluster.values_snapshots import CronOrNever, Span
 
 
 class DrillSection(Section):
     """Restore drills."""
 
+    schedule: CronOrNever = entry(
+        "0 5 * * 0",
+        "When drills are held by themselves, as cron; UTC; or `never`. Weekly by default; not where there is no "
+        "store, or the identity is not on the worker, which then can't read what it has stored.",
+        "0 5 1 * *",
+    )
     rto: Span | None = entry(
         None,
         "How long a restore may take (recovery time objective): drills say whether they kept to it, and their picture "

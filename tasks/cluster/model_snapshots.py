@@ -9,6 +9,7 @@ from tasks.cluster.values import FreeText, SecretReference, WorkerPath
 from tasks.cluster.values_snapshots import (
     Bucket,
     Cron,
+    CronOrNever,
     Endpoint,
     KeyPrefix,
     Recipient,
@@ -184,10 +185,10 @@ class SnapshotsSection(Section):
         "and checked as a database, which needs its size in scratch space and, if encrypted, the identity.",
         "opened",
     )
-    verify_schedule: Cron | None = entry(
+    verify_schedule: CronOrNever = entry(
         "30 3 * * *",
-        "When stored snapshots that nobody has opened are (`verify-snapshots`), as cron; UTC. Every night by default; "
-        "never where the identity is not on the worker, which then can't read them.",
+        "When stored snapshots that nobody has opened are (`verify-snapshots`), as cron; UTC; or `never`. Every night "
+        "by default; not where the identity is not on the worker, which then can't read them.",
         "0 */8 * * *",
     )
     spool: Spool = entry(

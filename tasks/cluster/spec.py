@@ -129,6 +129,7 @@ class Cluster:
     """A whole cluster file, resolved.
 
     Args:
+        drill_schedule: When drills are held by themselves; cron in UTC, or None.
         rto_seconds: How long a restore may take, None where that is not set.
         drill_place: Where drills restore; None for the machine that the flow runs on.
     """
@@ -139,6 +140,7 @@ class Cluster:
     etcd: EtcdSettings
     pki: PkiSettings
     snapshots: SnapshotSettings = NO_SNAPSHOTS
+    drill_schedule: str | None = None
     rto_seconds: float | None = None
     drill_place: DrillPlace | None = None
     monitoring: MonitoringSettings | None = None

@@ -83,6 +83,11 @@ def span(value: Any) -> Any:
     return float(found[1]) * _DAYS[found[2]]
 
 
+def cron_or_never(value: str) -> str:
+    """As :func:`cron`, or ``never``: where empty means the default, which is a time."""
+    return value if value == "never" else cron(value)
+
+
 def spool(value: str) -> str:
     """``auto``, ``never`` or a directory on the worker."""
     if value in ("auto", "never") or re.fullmatch(r"(/|~/|\.{1,2}/)[^\x00-\x1f]{0,999}", value):
@@ -95,6 +100,7 @@ Bucket = Annotated[str, AfterValidator(bucket_name)]
 KeyPrefix = Annotated[str, AfterValidator(key_prefix)]
 Endpoint = Annotated[str, AfterValidator(endpoint_url)]
 Cron = Annotated[str, AfterValidator(cron)]
+CronOrNever = Annotated[str, AfterValidator(cron_or_never)]
 Recipient = Annotated[str, AfterValidator(recipient)]
 Signer = Annotated[str, AfterValidator(signer)]
 Span = Annotated[float, BeforeValidator(span), WithJsonSchema({"type": "string"})]

@@ -38,6 +38,32 @@ def test_a_schedule_only_where_there_is_a_store() -> None:
     assert backup["parameters"] == {"cluster": "b"}
 
 
+def test_drills_only_where_what_is_stored_can_be_read(tmp_path: Path) -> None:
+    store = "stores: [{name: local, directory: /srv}]"
+    locked = "encryption: {recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]"
+    files = {
+        "clear": f"snapshots: {{{store}}}",
+        "monthly": f"snapshots: {{{store}}}\ndrill: {{schedule: 0 5 1 * *}}",
+        "never": f"snapshots: {{{store}}}\ndrill: {{schedule: never}}",
+        "unread": f"snapshots: {{{store}, {locked}}}}}",
+        "read": f"snapshots: {{{store}, {locked}, identity: file:/run/secrets/age}}}}",
+        "bare": "drill: {schedule: 0 5 1 * *}",
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(f"name: {name}\n{HOSTS}{text}\n")
+    found = declared(served_clusters({"ETCD_FLOWS_CLUSTERS": str(tmp_path)}))
+    drills = [each for each in found if each.flow == "restore-drill"]
+    assert {each.cluster: each.cron for each in drills} == {
+        "clear": "0 5 * * 0",
+        "monthly": "0 5 1 * *",
+        "never": None,
+        "unread": None,
+        "read": "0 5 * * 0",
+        "bare": None,
+    }
+    assert {each.collision for each in drills} == {"CANCEL_NEW"}
+
+
 def test_monitoring_only_where_there_is_a_host(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("name: alpha\n" + HOSTS + "monitoring: {}\n")
     (tmp_path / "b.yaml").write_text("name: beta\n" + HOSTS + "monitoring: {host: {machine: local}}\n")
