@@ -1,4 +1,4 @@
-"""The cluster file for editors (JSON Schema) and for people (a table of all keys)."""
+"""The cluster file for editors (JSON Schema) and for people (a row for every key)."""
 
 from __future__ import annotations
 
@@ -38,13 +38,6 @@ def _for_editors(value: dict[str, Any]) -> dict[str, Any]:
     if "default" in notes and {"type": "null"} not in choices:
         choices = [*choices, {"type": "null"}]
     return {**(choices[0] if len(choices) == 1 else {"anyOf": choices}), **notes}
-
-
-def reference_markdown() -> str:
-    """All keys as a Markdown table: key, default, example, meaning."""
-    rows = ["| key | default | example | meaning |", "|---|---|---|---|"]
-    rows += [f"| {' | '.join(cells)} |" for cells in reference_rows(json_schema())]
-    return "\n".join(rows) + "\n"
 
 
 def reference_rows(schema: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
