@@ -198,6 +198,21 @@ def test_a_rerun_has_nothing_to_do(site: Site) -> None:
     assert "nothing to do" in text.stdout
 
 
+def test_what_the_flows_know_reaches_prometheus(site: Site) -> None:
+    """check-cluster writes it on the monitoring host over SSH, where node_exporter reads it."""
+    checked = site.product.must("check-cluster", ALERT_TOKEN="t0p-secret").json
+    assert "Prometheus is not told" not in json.dumps(checked)
+    ends = 'etcd_flows_certificate_not_after_timestamp_seconds{cluster="prod-a"}'
+    names = {host.name for host in site.hosts}
+    eventually(lambda: {row["metric"].get("member") for row in site.query(ends)} == names, "the certificates' ends")
+    for host in site.hosts:
+        openssl = "openssl x509 -enddate -noout -in /etc/etcd/pki/server.crt | cut -d= -f2"
+        until = int(host.exec(f'date -d "$({openssl})" +%s'))
+        of_host = [row for row in site.query(ends) if row["metric"]["member"] == host.name]
+        assert until in {int(float(row["value"][1])) for row in of_host}
+    assert leftovers(site.watcher) == []
+
+
 def test_a_member_that_is_killed_is_told_and_so_is_its_return(site: Site, hook: Hook) -> None:
     site.hosts[1].exec("systemctl stop etcd")
     eventually(lambda: hook.alerts("TeamMemberGone", "firing"), "the alert at the webhook")
