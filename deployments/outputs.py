@@ -178,6 +178,7 @@ def _backup() -> Schema:
         snapshot=_TEXT,
         level=_LEVEL,
         partial=_said(_BOOL, "Whether a store did not get it; then the exit code is 1."),
+        earlier=_said(_BOOL, "Whether a run that was taken up again had stored it before its worker went away."),
         stores=_said(_map(manifest["properties"]["manifest"]), "Manifests, by the store's name."),
         failed=_map(_object(message=_TEXT, remedy=_maybe(_TEXT))),
         wrong=_said(_list(_TEXT), "What failed after the snapshot was stored."),

@@ -113,8 +113,11 @@ class BackupResult:
             return self.plan.as_text()
         manifest, pumped = self.backup.manifest, self.backup.pumped
         state = "PARTIAL" if self.backup.failed else "stored"
+        how = f"{state} in {duration(self.seconds)}"
+        if self.backup.earlier:
+            how = "was stored before this run's worker went away; nothing was captured again"
         lines = [
-            f"{manifest.cluster}: snapshot {manifest.id} {state} in {duration(self.seconds)}",
+            f"{manifest.cluster}: snapshot {manifest.id} {how}",
             "",
             tables.as_text(self.table()),
             "",
@@ -155,6 +158,7 @@ class BackupResult:
             "snapshot": self.backup.manifest.id,
             "level": self.level,
             "partial": bool(failed),
+            "earlier": self.backup.earlier,
             "stores": {name: to_json(manifest) for name, manifest in self.backup.manifests.items()},
             "failed": failed,
             "wrong": list(self.wrong),

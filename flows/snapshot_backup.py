@@ -36,11 +36,12 @@ from tasks.pki.client import ClientFiles
 from tasks.reporting.progress import emit
 from tasks.snapshots.age_keys import locks_of
 from tasks.snapshots.backup import Backup, Means
+from tasks.snapshots.earlier import backup_of, stored_by
 from tasks.snapshots.keep import Order
 from tasks.snapshots.lean import share_one_heap
-from tasks.snapshots.library import chosen
+from tasks.snapshots.library import chosen, read_library
 from tasks.snapshots.manifest import Kind
-from tasks.snapshots.signing import ensure_signing_key
+from tasks.snapshots.signing import ensure_signing_key, trusted_key
 from tasks.snapshots.source import Sources
 from tasks.snapshots.spool import spool_of
 from tasks.snapshots.stores.base import Store
@@ -96,7 +97,10 @@ def _planned(
             return BackupResult(plan)
         with capture_lock(spec, "snapshot-backup") as lock:
             order = Order(spec, _uuid(spec, lock), kind, str(flow_run.id or uuid.uuid4()), requested_by, reason)
-            backup = capture(order, stores, files, plan.sources)
+            earlier = _earlier(order, stores)
+            if earlier is not None:
+                began = time.monotonic() - earlier.pumped.seconds
+            backup = earlier or capture(order, stores, files, plan.sources)
             result = _afterwards(plan, stores, backup, began)
     except LockHeld as error:
         snapshot_event("skipped", spec.name, {"why": error.message})
@@ -111,6 +115,21 @@ def _planned(
     publish_backup(result)
     _tell(result, backup)
     return result
+
+
+def _earlier(order: Order, stores: Mapping[str, Store]) -> Backup | None:
+    """What this very run has put into all stores before its worker went away (:mod:`deployments.lost_runs`)."""
+    if (flow_run.run_count or 0) <= 1:
+        return None
+    emit("phase", "this run was taken up again: look for what it has stored before")
+    library = read_library(order.cluster, stores, trusted_key(order.cluster))
+    found = stored_by(order.run_id, library.catalogs, stores)
+    if not found:
+        emit("info", "no snapshot of this run is in every store: it is made now")
+        return None
+    backup = backup_of(found)
+    emit("done", f"snapshot {backup.manifest.id} is in {', '.join(found)} already")
+    return backup
 
 
 def capture(order: Order, stores: Mapping[str, Store], files: ClientFiles, sources: Sources) -> Backup:

@@ -58,6 +58,7 @@ class Backup:
         source: The member it was read from, and why that one.
         way: How it was read, in words.
         pumped: Sizes and times.
+        earlier: Whether it was stored before the run's worker went away, see :mod:`tasks.snapshots.earlier`.
     """
 
     manifests: Mapping[str, Manifest]
@@ -65,6 +66,7 @@ class Backup:
     source: Choice
     way: str
     pumped: Pumped
+    earlier: bool = False
 
     @property
     def manifest(self) -> Manifest:
