@@ -70,7 +70,7 @@ def run_trigger(order: Order, *, as_json: bool) -> int:
         with api_errors(url), get_client(sync_client=True) as client:
             run = _start(client, order)
             if not as_json:
-                click.echo(f"{run.name}: {url.removesuffix('/api')}/runs/flow-run/{run.id}", err=True)
+                click.echo(f"{order.flow}/{order.cluster}: {url.removesuffix('/api')}/runs/flow-run/{run.id}", err=True)
             if order.follow:
                 run = _follow(client, run.id, quiet=as_json)
     except EtcdFlowsError as error:

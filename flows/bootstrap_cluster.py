@@ -25,6 +25,7 @@ from flows.prepare import fetch_releases, keep_operator_client, known_authority,
 from flows.report import publish_plan, reporting
 from flows.restore_results import RestoreResult
 from flows.results import BootstrapResult
+from flows.run_names import bootstrap_name, named
 from tasks.cluster.spec import Cluster
 from tasks.errors import InputError
 from tasks.etcd.identity import Identity
@@ -36,7 +37,7 @@ from tasks.preflight.waivers import check_waivers
 
 @flow(
     name="bootstrap-cluster",
-    flow_run_name="bootstrap-{cluster}",
+    flow_run_name=named(bootstrap_name),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

@@ -16,6 +16,7 @@ from flows.prepare import known_authority, load
 from flows.publishing import publish_metrics
 from flows.report import publish_table, reporting
 from flows.results import CheckResult
+from flows.run_names import named
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError
 from tasks.etcd.checks import check_hosts, check_members
@@ -35,7 +36,7 @@ CERTIFICATE_WARNING, CERTIFICATE_ERROR = 30, 7
 
 @flow(
     name="check-cluster",
-    flow_run_name="check-{cluster}",
+    flow_run_name=named("check {cluster}"),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

@@ -18,6 +18,7 @@ from flows.prepare import load
 from flows.refusing import refuse
 from flows.report import publish_plan, reporting
 from flows.results import PlannedResult
+from flows.run_names import named
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, Refused
 from tasks.etcd.identity import foreign
@@ -31,7 +32,7 @@ from tasks.reporting.progress import emit
 
 @flow(
     name="destroy-cluster",
-    flow_run_name="destroy-{cluster}",
+    flow_run_name=named("destroy {cluster}"),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

@@ -35,6 +35,7 @@ from flows.restore_results import RestoreResult
 from flows.restore_safety import safety_snapshot
 from flows.restore_source import Wanted, scratch_of
 from flows.restoring import Course, carry_out
+from flows.run_names import named, restore_name
 from tasks.cluster.spec import Cluster, RestoreSettings
 from tasks.errors import EtcdFlowsError, InputError, Refused
 from tasks.plan import Plan
@@ -63,7 +64,7 @@ class Changed(Refused):
 
 @flow(
     name="disaster-restore",
-    flow_run_name="restore-{cluster}",
+    flow_run_name=named(restore_name),
     task_runner=all_hosts_at_once(),
     persist_result=False,
     on_cancellation=[tell_how_it_stands],

@@ -16,6 +16,7 @@ from flows.monitoring_results import MonitoringResult
 from flows.prepare import downloading, known_authority, load, operators_authority
 from flows.refusing import refuse
 from flows.report import publish_plan, publish_table, reporting
+from flows.run_names import named
 from tasks.cluster.spec import Cluster
 from tasks.hosts.observe import FactQuery
 from tasks.monitoring.actions import InstallProgram, IssueClient
@@ -31,7 +32,7 @@ from tasks.releases.fetch import LocalRelease
 
 @flow(
     name="enable-monitoring",
-    flow_run_name="monitoring-{cluster}",
+    flow_run_name=named("set up monitoring of {cluster}"),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

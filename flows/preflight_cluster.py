@@ -10,12 +10,13 @@ from flows.preflight import look, preflight
 from flows.prepare import load
 from flows.report import reporting
 from flows.results import CheckResult
+from flows.run_names import named
 from tasks.preflight.waivers import check_waivers
 
 
 @flow(
     name="preflight-cluster",
-    flow_run_name="preflight-{cluster}",
+    flow_run_name=named("look ahead at the hosts of {cluster}"),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

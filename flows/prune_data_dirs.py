@@ -22,6 +22,7 @@ from flows.prepare import load
 from flows.refusing import refuse
 from flows.report import publish_plan, reporting
 from flows.results import PlannedResult
+from flows.run_names import named
 from tasks.cluster.spec import Cluster
 from tasks.errors import InputError, Refused
 from tasks.etcd.restored import current_data_dir, under_way
@@ -76,7 +77,7 @@ class PruneDirsResult(PlannedResult):
 
 @flow(
     name="prune-data-dirs",
-    flow_run_name="prune-data-{cluster}",
+    flow_run_name=named("remove old data dirs of {cluster}"),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

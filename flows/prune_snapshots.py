@@ -20,6 +20,7 @@ from flows.prune_results import PruneResult, decisions_table
 from flows.publishing import publish_metrics
 from flows.refusing import refuse
 from flows.report import publish_plan, publish_table, reporting
+from flows.run_names import named
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, InputError, Refused
 from tasks.plan import Plan
@@ -37,7 +38,7 @@ T = TypeVar("T")
 
 @flow(
     name="prune-snapshots",
-    flow_run_name="prune-{cluster}",
+    flow_run_name=named("remove old snapshots of {cluster}"),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

@@ -26,6 +26,7 @@ from flows.replace_plan import Draft, draw_up
 from flows.replace_results import ReplaceResult
 from flows.replacing import carry_out
 from flows.report import publish_plan, reporting
+from flows.run_names import named
 from tasks.cluster.spec import Cluster, Host
 from tasks.errors import EtcdFlowsError, Refused
 from tasks.etcd.restored import replace_command
@@ -36,7 +37,7 @@ from tasks.reporting.progress import emit
 
 @flow(
     name="replace-member",
-    flow_run_name="replace-{cluster}-{member}",
+    flow_run_name=named("replace {member} of {cluster}"),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

@@ -19,6 +19,7 @@ from flows.fan_out import all_hosts_at_once
 from flows.prepare import load
 from flows.publishing import publish_metrics
 from flows.report import publish_picture, reporting
+from flows.run_names import named
 from tasks.cluster.spec import Cluster, DrillPlace
 from tasks.errors import EtcdFlowsError, InputError
 from tasks.monitoring.own_facts import drill_update
@@ -33,7 +34,7 @@ from tasks.snapshots.library import Library, key_at_hand, open_library
 
 @flow(
     name="restore-drill",
-    flow_run_name="drill-{cluster}",
+    flow_run_name=named("drill a restore of {cluster} from {snapshot}"),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

@@ -26,6 +26,7 @@ from flows.refusing import refuse
 from flows.report import reporting
 from flows.restore_keys_results import KeysPlanned, KeysResult, KeysWritten, publish_keys
 from flows.restore_safety import refuse_without_store, safety_snapshot
+from flows.run_names import keys_name, named
 from tasks.cluster.spec import Cluster
 from tasks.errors import InputError, Refused
 from tasks.etcd.restored import under_way
@@ -66,7 +67,7 @@ class Means:
 
 @flow(
     name="restore-keys",
-    flow_run_name="keys-{cluster}",
+    flow_run_name=named(keys_name),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

@@ -26,6 +26,7 @@ from flows.prepare import load, operator_files
 from flows.prune_snapshots import prune_stores
 from flows.publishing import publish_metrics
 from flows.report import reporting
+from flows.run_names import named
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, LockHeld
 from tasks.etcd.identity import identity_script, uuid_in
@@ -51,7 +52,7 @@ from tasks.snapshots.tasks import ask_sources, capture_snapshot
 
 @flow(
     name="snapshot-backup",
-    flow_run_name="backup-{cluster}",
+    flow_run_name=named("back up {cluster}"),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

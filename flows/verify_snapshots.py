@@ -21,6 +21,7 @@ from flows.events import verification_event
 from flows.fan_out import all_hosts_at_once
 from flows.prepare import load
 from flows.report import publish_table, reporting
+from flows.run_names import named
 from flows.verify_results import Look, VerifyResult
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, LockHeld, StoreError, StoreMissing
@@ -40,7 +41,7 @@ from tasks.snapshots.verify import Opener, opener_for, record, verify
 
 @flow(
     name="verify-snapshots",
-    flow_run_name="verify-{cluster}",
+    flow_run_name=named("open stored snapshots of {cluster}"),
     task_runner=all_hosts_at_once(),
     persist_result=False,
 )

@@ -50,6 +50,9 @@ def test_with_and_without_a_server(
     assert "http://127.0.0.1:9/api does not answer" in dead.stderr
     assert dead.json["verdict"] == "ok"
 
-    flows = ask(prefect_server, "/flow_runs/filter", {"flow_runs": {"name": {"like_": str(product.file)}}})
-    assert [(run["state_type"], run["name"]) for run in flows] == [("COMPLETED", f"bootstrap-{product.file}")]
+    flows = ask(prefect_server, "/flow_runs/filter", {"flow_runs": {"name": {"like_": "plan to bring up"}}})
+    ours = [run for run in flows if run["parameters"]["cluster"] == str(product.file)]
+    assert [(run["state_type"], run["name"]) for run in ours] == [
+        ("COMPLETED", f"plan to bring up {product.file.stem}")
+    ]
     assert url == prefect_server.url
