@@ -20,7 +20,7 @@ S3_PACKAGES := debian-archive-keyring
 LAB_PACKAGES := systemd-container debootstrap openssh-client iproute2 e2fsprogs ca-certificates
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test test-fast interruptions lint bench audit docs test-tools lab-tools lab-up lab-down lab-status releases s3-server prometheus clean
+.PHONY: help venv dev demo test test-fast interruptions lint bench audit docs dashboards test-tools lab-tools lab-up lab-down lab-status releases s3-server prometheus clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -47,6 +47,10 @@ demo: $(VENV)/.run
 # The parts of docs/ that are made from the code; a test compares.
 docs: $(VENV)/.dev
 	$(BIN)/python -m docs.generate
+
+# Grafana's dashboards, as they are shipped; a test compares.
+dashboards: $(VENV)/.dev
+	$(BIN)/python -m dashboards.generate
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

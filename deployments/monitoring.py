@@ -13,15 +13,16 @@ from deployments.cli_options import cluster_argument
 
 @click.group(cls=Whole)
 def monitoring() -> None:
-    """What watches a cluster: alert rules and scrape targets for Prometheus."""
+    """What watches a cluster: alert rules and targets for Prometheus, dashboards for Grafana."""
 
 
 @monitoring.command()
 @cluster_argument
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--prometheus-url", metavar="URL", help="Where Grafana reaches Prometheus: writes its data source too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-def files(cluster: str, directory: Path, as_json: bool) -> None:
-    """Write alert rules, targets and a scrape job of a cluster into DIRECTORY, for a Prometheus of your own."""
+def files(cluster: str, directory: Path, prometheus_url: str | None, as_json: bool) -> None:
+    """Write alert rules, targets, a scrape job and dashboards into DIRECTORY, for your own Prometheus and Grafana."""
     from deployments.monitoring_files import run_files
 
-    sys.exit(run_files(cluster, directory, as_json=as_json))
+    sys.exit(run_files(cluster, directory, prometheus_url, as_json=as_json))

@@ -25,6 +25,7 @@ AGE = 30
 _MORE = """\
 drill: {{rto: 5m}}
 monitoring:
+  metrics: {{detail: extensive}}
   textfile_directory: ./textfiles
   textfile_target: 127.0.0.1:{port}
   alerts: {{backup_age: {age}m}}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
 import time
+from typing import Any
 
 import pytest
 
 from tests.component.monitoring.conftest import AGE, Told
+from tests.loopback import NAMES
+from tests.monitoring.dashboards import Asked, asked, choices
 from tests.monitoring.programs import program
 
 pytestmark = pytest.mark.component
@@ -47,6 +52,84 @@ def test_a_backup_a_check_and_a_drill_are_told(told: Told) -> None:
     assert left["ca"] == pytest.approx(3650, abs=2)
     assert {name: round(number / 10) for name, number in left.items() if name != "ca"}.keys() >= {"server", "peer"}
     assert left["server"] == pytest.approx(365, abs=2)
+
+
+#: Panels that may be empty here, where all is well; so may all that is said of restores, as there was none.
+EMPTY_BY_DESIGN = {
+    "etcd-cluster: Alerts",
+    "etcd-cluster: Alerts that fire",
+    "etcd-cluster: Requests that fail",
+    "etcd-latency: Failures between members",
+}
+CHOSEN = {"cluster": "demo", "member": "etcd-0[123]", "__rate_interval": "2m"}
+
+
+def load(told: Told) -> None:
+    """All kinds of requests for some seconds, and one defragmentation."""
+    members = told.members
+    for number in range(30):
+        members.ctl(NAMES[number % 3], f"put /dashboards/{number} {'x' * 1000}")
+        time.sleep(0.1)
+    for command in ("get --prefix /dashboards/", "del /dashboards/0", "lease grant 600", "defrag"):
+        members.ctl("etcd-02", command)
+
+
+def values(told: Told, expr: str) -> dict[str, float]:
+    """What Prometheus gives for a panel's query, by member."""
+    return {found["metric"].get("member", ""): float(found["value"][1]) for found in told.prometheus.query(expr)}
+
+
+def panel(title: str) -> str:
+    """The only query of a panel."""
+    (found,) = (each.expr for each in asked(CHOSEN) if each.panel == title)
+    return found
+
+
+def test_no_panel_of_the_dashboards_is_empty(told: Told) -> None:
+    load(told)
+    server = told.prometheus
+    up = 'count(up{job="etcd"} == 1) == 3'  # Prometheus finds its targets some seconds after its start
+    server.eventually(lambda: bool(server.query(up)), 60)
+    for name, label, series in choices(CHOSEN):
+        offered = server.get(f"label/{label}/values", **{"match[]": series})
+        assert offered == {"cluster": ["demo"], "member": list(NAMES)}[label], name
+    queries = [each for each in asked(CHOSEN) if "etcd_flows_restore_" not in each.expr]
+
+    def empty() -> set[str]:
+        now = time.time()
+        times = {"start": f"{now - 5}", "end": f"{now}", "step": "1"}
+        found = {each: answer(each, times) for each in queries}
+        return {each.panel for each, series in found.items() if not any(map(numbers, series))}
+
+    def answer(each: Asked, times: dict[str, str]) -> list[dict[str, Any]]:
+        if each.instant:
+            return server.query(each.expr)
+        series: list[dict[str, Any]] = server.get("query_range", query=each.expr, **times)["result"]
+        return series
+
+    def numbers(series: dict[str, Any]) -> bool:
+        return any(not math.isnan(float(number)) for _, number in series.get("values", [series.get("value")]))
+
+    server.eventually(lambda: empty() <= EMPTY_BY_DESIGN, 60)
+    assert len(queries) > 100
+
+
+def test_dashboards_show_what_etcd_says(told: Told) -> None:
+    members, server = told.members, told.prometheus
+    said = {name: json.loads(members.ctl(name, "endpoint status -w json"))[0]["Status"] for name in NAMES}
+    (leader,) = (name for name in NAMES if said[name]["header"]["member_id"] == said[name]["leader"])
+    counted = members.ctl("etcd-01", "get '' --from-key --count-only -w fields")
+    keys = float(counted.rpartition('"Count" : ')[2])
+    revision = {name: float(said[name]["header"]["revision"]) for name in NAMES}
+    server.eventually(lambda: values(told, panel("etcd-cluster: Revision")) == revision, 60)
+    assert values(told, panel("etcd-cluster: Leader")) == {leader: 1}
+    assert values(told, panel("etcd-cluster: Keys")) == dict.fromkeys(NAMES, keys)
+    assert values(told, panel("etcd-cluster: In use")) == {name: said[name]["dbSizeInUse"] for name in NAMES}
+    size = max(said[name]["dbSize"] for name in NAMES)
+    quota = told.members.spec.etcd.quota_bytes
+    assert values(told, panel("etcd-cluster: Quota used"))[""] == pytest.approx(size / quota)
+    assert values(told, panel("etcd-cluster: Members down")) == {"": 0}
+    assert values(told, panel("etcd-cluster: May still fail")) == {"": 1}
 
 
 def test_the_file_follows_prometheus_s_conventions(told: Told) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 from click.testing import CliRunner, Result
 
@@ -28,8 +29,9 @@ def test_three_files_that_find_each_other(tmp_path: Path) -> None:
         "etcd-prod-a.rules.yml",
         "etcd-prod-a.scrape.yml",
         "etcd-prod-a.targets.yml",
+        "grafana",
     ]
-    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}
+    assert {path.stat().st_mode & 0o777 for path in out.rglob("*") if path.is_file()} == {0o644}
     (job,) = yaml.safe_load((out / "etcd-prod-a.scrape.yml").read_text())["scrape_configs"]
     assert job["scheme"] == "https"
     assert job["file_sd_configs"] == [{"files": ["etcd-prod-a.targets.yml"]}]
@@ -53,6 +55,32 @@ def test_only_what_differs_is_written_and_nobody_else_s(tmp_path: Path) -> None:
         "etcd-prod-a.targets.yml",
     ]
     assert other.read_text() == "theirs"
+
+
+def test_grafana_finds_the_dashboards_and_prometheus(tmp_path: Path) -> None:
+    url = "http://10.0.0.21:9090"
+    done = run(tmp_path, MINIMAL + "monitoring: {}\n", "--prometheus-url", url)
+    assert done.exit_code == 0, done.output
+    grafana = tmp_path / "out/grafana"
+    (provider,) = yaml.safe_load((grafana / "provisioning/dashboards/etcd-flows.yaml").read_text())["providers"]
+    found = {path.name: json.loads(path.read_text())["uid"] for path in Path(provider["options"]["path"]).iterdir()}
+    assert found == {f"{uid}.json": uid for uid in ("etcd-backup", "etcd-cluster", "etcd-latency", "etcd-member")}
+    (source,) = yaml.safe_load((grafana / "provisioning/datasources/etcd-flows.yaml").read_text())["datasources"]
+    assert (source["type"], source["url"]) == ("prometheus", url)
+    assert f"below {grafana}/provisioning" in done.output
+
+
+def test_without_prometheus_s_url_its_data_source_is_left_to_grafana(tmp_path: Path) -> None:
+    assert run(tmp_path, MINIMAL + "monitoring: {}\n").exit_code == 0
+    assert not (tmp_path / "out/grafana/provisioning/datasources").exists()
+
+
+@pytest.mark.parametrize("url", ["10.0.0.21:9090", "ftp://10.0.0.21", "http://", "http://ops:secret@10.0.0.21:9090"])
+def test_a_url_that_is_none_or_would_show_a_password_is_refused(tmp_path: Path, url: str) -> None:
+    done = run(tmp_path, MINIMAL + "monitoring: {}\n", "--prometheus-url", url)
+    assert done.exit_code == 2
+    assert "secret" not in done.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cluster_without_the_section_is_refused(tmp_path: Path) -> None:

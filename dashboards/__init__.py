@@ -1,0 +1,1 @@
+"""Grafana's dashboards as code; ``python -m dashboards.generate`` writes what is shipped. Not part of the wheel."""

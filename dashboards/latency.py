@@ -1,0 +1,133 @@
+"""How fast the members' disks and the network between them are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dashboards.panels import Panel, Query, chosen, lines, quantile, rate, spread
+
+_FSYNC = "etcd_disk_wal_fsync_duration_seconds"
+_COMMIT = "etcd_disk_backend_commit_duration_seconds"
+_ROUND = "etcd_network_peer_round_trip_time_seconds"
+_IDLE = "nothing of that kind in the chosen time"
+
+
+def sections() -> Sequence[tuple[str, Sequence[Panel]]]:
+    """Headings and panels."""
+    return (("Write-ahead log", _log()), ("Database", _database()), ("Network", _network()))
+
+
+def _both(histogram: str) -> tuple[Query, Query]:
+    return (
+        Query(f"{quantile(0.99, histogram, chosen(), 'member')} >= 0", "{{member}} p99"),
+        Query(f"{quantile(0.5, histogram, chosen(), 'member')} >= 0", "{{member}} p50"),
+    )
+
+
+def _log() -> Sequence[Panel]:
+    return (
+        lines(
+            "Syncs of the log",
+            "Every write waits for it on a majority. A good disk needs less than 10 ms for 99 of 100.",
+            "s",
+            *_both(_FSYNC),
+            Query("vector(0.01)", "good disk", dashed=True),
+            width=12,
+        ),
+        spread("How long syncs took", "Counts by duration, of all chosen members.", _FSYNC, chosen()),
+        lines(
+            "Syncs a second", "How often the log is synced.", "ops", Query(rate(f"{_FSYNC}_count", chosen())), width=12
+        ),
+        lines(
+            "Bytes logged",
+            "What is written to the log a second.",
+            "binBps",
+            Query(rate("etcd_disk_wal_write_bytes_total", chosen())),
+            width=12,
+        ),
+    )
+
+
+def _database() -> Sequence[Panel]:
+    return (
+        lines(
+            "Commits of the database",
+            "Each writes what came since the last, every 100 ms. A good disk needs less than 25 ms for 99 of 100.",
+            "s",
+            *_both(_COMMIT),
+            Query("vector(0.025)", "good disk", dashed=True),
+            width=12,
+        ),
+        spread("How long commits took", "Counts by duration, of all chosen members.", _COMMIT, chosen()),
+        lines(
+            "Applying",
+            "Longest hundredth of what it takes to apply what was agreed on, by kind.",
+            "s",
+            Query(
+                f"{quantile(0.99, 'etcd_server_apply_duration_seconds', chosen(), 'member', 'op')} >= 0",
+                "{{member}} {{op}}",
+            ),
+            empty=_IDLE,
+        ),
+        lines(
+            "Defragmenting",
+            "How long it took; the member serves nothing meanwhile.",
+            "s",
+            Query(f"{quantile(1, 'etcd_disk_backend_defrag_duration_seconds', chosen(), 'member')} >= 0"),
+            empty=_IDLE,
+        ),
+        lines(
+            "Snapshots sent",
+            "How long members streamed their database, to backups and to members that were far behind.",
+            "s",
+            Query(f"{quantile(1, 'etcd_disk_backend_snapshot_duration_seconds', chosen(), 'member')} >= 0"),
+            empty=_IDLE,
+        ),
+    )
+
+
+def _network() -> Sequence[Panel]:
+    return (
+        lines(
+            "Round trips between members",
+            "Longest hundredth from each member to another (its id in hexadecimal); the heartbeat should be "
+            "half to one and a half times as long.",
+            "s",
+            Query(f"{quantile(0.99, _ROUND, chosen(), 'member', 'To')} >= 0", "{{member}} to {{To}}"),
+            width=12,
+        ),
+        spread("How long round trips took", "Counts by duration, of all chosen members.", _ROUND, chosen()),
+        lines(
+            "Bytes between members",
+            "Sent by each member to the others.",
+            "binBps",
+            Query(f"sum by (member) ({rate('etcd_network_peer_sent_bytes_total', chosen())})"),
+            width=6,
+        ),
+        lines(
+            "Bytes from members",
+            "Received by each member from the others.",
+            "binBps",
+            Query(f"sum by (member) ({rate('etcd_network_peer_received_bytes_total', chosen())})"),
+            width=6,
+        ),
+        lines(
+            "Failures between members",
+            "Messages that could not be sent or received, a second.",
+            "ops",
+            Query(f"sum by (member) ({rate('etcd_network_peer_sent_failures_total', chosen())})", "{{member}} sending"),
+            Query(
+                f"sum by (member) ({rate('etcd_network_peer_received_failures_total', chosen())})",
+                "{{member}} receiving",
+            ),
+            width=6,
+            empty="no failure since the members started",
+        ),
+        lines(
+            "Late heartbeats",
+            "That a leader sent too late, a second: its disk or its processors are overloaded.",
+            "ops",
+            Query(rate("etcd_server_heartbeat_send_failures_total", chosen())),
+            width=6,
+        ),
+    )
