@@ -26,6 +26,7 @@ from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
 from deployments.declared import RUN_ENVIRONMENT, TAG, Change, Declared, changes
+from deployments.forms import form
 
 #: Deployments that are asked for at once.
 _PAGE = 200
@@ -140,11 +141,7 @@ def _version(each: Declared) -> str:
 
 
 def _schema(each: Declared) -> dict[str, Any]:
-    """The form that people fill in: the cluster is chosen already."""
-    schema = flow_object(each.entrypoint).parameters.model_dump(exclude_unset=True)
-    cluster = schema["properties"]["cluster"]
-    cluster |= {"enum": [each.cluster], "default": each.cluster}
-    return schema
+    return form(flow_object(each.entrypoint).parameters.model_dump(exclude_unset=True), each.cluster)
 
 
 def _create(client: SyncPrefectClient, each: Declared, pool: str) -> None:

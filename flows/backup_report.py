@@ -70,7 +70,9 @@ def words(progress: Progress) -> str:
 def publish_backup_plan(plan: BackupPlan) -> None:
     """Keep the plan as an artifact of the run."""
     create_markdown_artifact(
-        f"```\n{plan.as_text()}\n```", key=artifact_key("backup-plan", plan.cluster.name), description="snapshot-backup"
+        f"```\n{plan.as_text()}\n```",
+        key=artifact_key("backup-plan", plan.cluster.name),
+        description="What snapshot-backup is to do",
     )
 
 

@@ -100,11 +100,12 @@ def disaster_restore(
         store: Only this store of the cluster file.
         from_survivors: Without quorum: what the surviving member that is furthest holds, or its data directory.
         from_data_dir: What a data directory, or a copy of member/snap/db, holds: ``HOST:PATH``, or a path here.
-        confirm: The cluster's name, typed: without it nothing is changed. A run of a deployment asks for it in the UI.
-        dead: Members that are gone for good; they are left out of the restored cluster.
+        confirm: The cluster's name, typed: then nobody is asked any more. Left empty, a run of a deployment shows its
+            plan and waits for the name in the UI; any other run changes nothing.
+        dead: Members that are gone for good, by name; they are left out of the restored cluster.
         fenced: Dead members that surely stay off; needed when they could be serving together.
-        accept: What else is to be lived with: untrusted, other-cluster, no-checksum, other-version, no-bump, no-hooks,
-            has-quorum, no-safety-snapshot.
+        accept: Dangers to live with, as a refusal names them: untrusted, other-cluster, no-checksum,
+            other-version, no-bump, no-hooks, has-quorum, no-safety-snapshot.
         start_over: Begin anew although a restore is under way, as long as no restored member can have been serving.
         go_back: Take the restore that is under way, or the last one, back instead.
         rejoin: Restore one member alone, which the others join one at a time; for huge databases and slow networks.

@@ -49,7 +49,7 @@ def publish_plan(plan: Plan, place: str = "host") -> None:
         place: What the plan's steps are on.
     """
     text, key = plans.as_markdown(plan, place), artifact_key("plan", plan.cluster)
-    create_markdown_artifact(text, key=key, description=plan.flow)
+    create_markdown_artifact(text, key=key, description=f"What {plan.flow} is to do")
     if not plan.empty:
         places = plural(len({step.host for step in plan.steps}), place)
         emit("info", f"plan {plan.digest[:12]}: {plural(len(plan.steps), 'step')} on {places}")

@@ -111,7 +111,7 @@ def restore_keys(
         confirm: The cluster's name, typed: without it nothing is carried out.
         store: Only this store of the cluster file.
         scratch: Directory with room for the database, twice.
-        accept: What is to be lived with: untrusted, no-safety-snapshot.
+        accept: Dangers to live with, as a refusal names them: untrusted, no-safety-snapshot.
         show: How many keys of a kind to show.
         requested_by: Who asks for it, as claimed; kept in the report.
         reason: Why, as claimed; kept in the report.

@@ -195,4 +195,8 @@ def publish_keys(result: KeysResult, requested_by: str, reason: str) -> None:
     """Keep the report as an artifact of the run: who, why, what."""
     who = f"Requested by {requested_by or 'nobody named'}: {reason or 'no reason given'}\n\n"
     text = f"# restore-keys {result.cluster}\n\n{who}```\n{result.as_text()}\n```\n"
-    create_markdown_artifact(text, key=artifact_key("restore-keys", result.cluster), description="restore-keys")
+    create_markdown_artifact(
+        text,
+        key=artifact_key("restore-keys", result.cluster),
+        description=f"What restore-keys found in {result.cluster}",
+    )

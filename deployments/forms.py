@@ -1,0 +1,41 @@
+"""The forms that people fill in, in Prefect's UI: of the flows' parameters, readable, and for one cluster each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: These come first, in this order: what is asked of every run that changes something.
+FIRST = ("cluster", "plan_only")
+
+
+def form(schema: Mapping[str, Any], cluster: str) -> dict[str, Any]:
+    """The parameters' schema for one cluster's deployment.
+
+    Args:
+        schema: Of the flow, as Prefect makes it.
+        cluster: The one that the deployment is for: nothing else can be chosen.
+    """
+    properties = {name: _field(name, value) for name, value in schema["properties"].items()}
+    properties["cluster"] |= {
+        "enum": [cluster],
+        "default": cluster,
+        "description": "The cluster of this deployment; others have their own.",
+    }
+    order = [name for name in FIRST if name in properties]
+    order += [name for name in properties if name not in FIRST]
+    for position, name in enumerate(order):
+        properties[name]["position"] = position
+    return {**schema, "properties": {name: properties[name] for name in order}}
+
+
+def _field(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """With a title of words, no markup that the UI would show as it is, and lists that are empty, not ``None``."""
+    found = {**value, "title": name.replace("_", " ").capitalize()}
+    if "description" in value:
+        found["description"] = value["description"].replace("``", "'").replace("`", "'")
+    lists = [choice for choice in value.get("anyOf", ()) if choice.get("type") == "array"]
+    if lists and value.get("default", ...) is None:
+        del found["anyOf"]
+        found |= {**lists[0], "default": []}
+    return found

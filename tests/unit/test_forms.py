@@ -1,0 +1,41 @@
+"""The forms in Prefect's UI, of the flows as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from deployments.declared import OFFERED
+from deployments.forms import form
+from deployments.registry import flow_object
+
+
+def form_of(entrypoint: str) -> dict[str, Any]:
+    return form(flow_object(entrypoint).parameters.model_dump(exclude_unset=True), "prod-a")
+
+
+@pytest.mark.parametrize("entrypoint", [each.entrypoint for each in OFFERED])
+def test_a_person_can_fill_it_in(entrypoint: str) -> None:
+    made = form_of(entrypoint)
+    Draft202012Validator.check_schema(made)
+    check = Draft202012Validator(made)
+    assert check.is_valid({"cluster": "prod-a"} | {"member": "etcd-01"})
+    assert not check.is_valid({"cluster": "prod-b"}), "that is another deployment's"
+    defaults = {name: field["default"] for name, field in made["properties"].items() if "default" in field}
+    assert check.is_valid({"member": "etcd-01", **defaults}), "as the form sends them"
+    for name, field in made["properties"].items():
+        assert field.get("description"), name
+        assert "`" not in field["description"]
+        assert "_" not in field["title"]
+        assert "anyOf" not in field, f"{name}: the UI would ask whether it is None"
+    assert sorted(field["position"] for field in made["properties"].values()) == list(range(len(made["properties"])))
+
+
+def test_what_changes_nothing_is_offered_first() -> None:
+    restore = form_of("flows.disaster_restore.disaster_restore")["properties"]
+    first = sorted(restore, key=lambda name: restore[name]["position"])[:3]
+    assert first == ["cluster", "plan_only", "snapshot"]
+    assert restore["dead"] == restore["dead"] | {"type": "array", "items": {"type": "string"}, "default": []}
+    assert restore["from_survivors"]["title"] == "From survivors"
