@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tasks.cluster.spec import Cluster, Host, bracket, is_ip
 from tasks.findings import Finding
 from tasks.hosts.facts import HostFacts
+from tasks.hosts.services import SYSTEMD_UNIT
 from tasks.preflight.connect import Knock
 from tasks.preflight.probe import listening_on
 from tasks.preflight.seen import KINDS, HostProbe, Socket
@@ -79,7 +80,12 @@ def _ports(host: Host, facts: HostFacts, probe: HostProbe) -> Iterator[Finding]:
 
 
 def _etcds(facts: HostFacts, socket: Socket) -> bool:
-    """Whether it is the member's own; one that hides its owner is taken for that where a member runs."""
+    """Whether it is the member's own; one that hides its owner is taken for that where a member runs.
+
+    A member that systemd was about to start again when the host was looked at may run by now, as another process.
+    """
+    if facts.service.active == "activating" and socket.unit == SYSTEMD_UNIT:
+        return True
     return facts.service.running and socket.pid in (facts.service.main_pid, 0)
 
 

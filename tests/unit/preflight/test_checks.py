@@ -203,6 +203,15 @@ def test_a_running_member_holds_its_own_ports() -> None:
     assert {f.check for f in scene.told() if f.level == "error"} == {"ports"}
 
 
+def test_a_member_that_systemd_was_about_to_start_again_may_hold_its_ports_by_now() -> None:
+    scene = Scene(plain())
+    scene.seen("etcd-02", service=ServiceFact(True, "activating"), data_dir=data("etcd"))
+    scene.probed("etcd-02", sockets=(Socket("10.0.0.12", 2380, 78, "etcd", "etcd.service"),), doors=frozenset())
+    assert not [finding for finding in scene.told() if finding.level == "error"]
+    scene.probed("etcd-02", sockets=(Socket("10.0.0.12", 2380, 78, "etcd", "other.service"),))
+    assert {f.check for f in scene.told() if f.level == "error"} == {"ports"}
+
+
 def test_a_worker_whose_clock_is_off_is_told_so_and_no_host_is_blamed() -> None:
     scene = Scene(plain())
     for name in scene.facts:
