@@ -50,7 +50,7 @@ docs: $(VENV)/.dev
 
 # Grafana's dashboards, as they are shipped; a test compares.
 dashboards: $(VENV)/.dev
-	$(BIN)/python -m dashboards.generate
+	$(BIN)/python -m docs.dashboards.generate
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from dashboards.generate import files
+from docs.dashboards.generate import files
 from tasks.monitoring.grafana import dashboards
 from tasks.monitoring.own_families import FAMILIES
 from tests.monitoring.dashboards import asked, boards, panels

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from grafana_foundation_sdk.models.common import BigValueTextMode
 
-from dashboards.panels import (
+from docs.dashboards.panels import (
     GREEN,
     NOT_TOLD,
     ORANGE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dashboards.panels import (
+from docs.dashboards.panels import (
     GREEN,
     NOT_TOLD,
     ORANGE,

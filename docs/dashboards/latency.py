@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dashboards.panels import Panel, Query, chosen, lines, quantile, rate, spread
+from docs.dashboards.panels import Panel, Query, chosen, lines, quantile, rate, spread
 
 _FSYNC = "etcd_disk_wal_fsync_duration_seconds"
 _COMMIT = "etcd_disk_backend_commit_duration_seconds"

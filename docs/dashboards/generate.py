@@ -1,4 +1,4 @@
-"""Writes the dashboards that are shipped: ``python -m dashboards.generate``; a test compares."""
+"""Writes the dashboards that are shipped: ``python -m docs.dashboards.generate``; a test compares."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards import backup, latency, member, overview
-from dashboards.panels import SOURCE, Panel
+from docs.dashboards import backup, latency, member, overview
+from docs.dashboards.panels import SOURCE, Panel
 from tasks.monitoring.rule import JOB, selector
 
-PLACE = Path(__file__).resolve().parents[1] / "tasks" / "monitoring" / "dashboards"
+PLACE = Path(__file__).resolve().parents[2] / "tasks" / "monitoring" / "dashboards"
 _TAG = "etcd-flows"
 
 

@@ -1,1 +1,0 @@
-"""Grafana's dashboards as code; ``python -m dashboards.generate`` writes what is shipped. Not part of the wheel."""
