@@ -78,7 +78,7 @@ class LocalPrefect:
             EtcdFlowsError: It ended, or does not answer in time.
         """
         until = time.monotonic() + seconds
-        while not self._answers():
+        while not answers(self._port):
             if not self.alive or time.monotonic() > until:
                 how = "does not answer" if self.alive else f"ended with exit code {self._process.returncode}"
                 raise EtcdFlowsError(
@@ -97,16 +97,6 @@ class LocalPrefect:
             self._process.kill()
             self._process.wait()
 
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
-        try:
-            connection.request("GET", "/api/health")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
 
 @cache
 def local_prefect() -> LocalPrefect:
@@ -117,12 +107,25 @@ def local_prefect() -> LocalPrefect:
     """
     from prefect.settings import get_current_settings
 
-    server = LocalPrefect(get_current_settings().to_environment_variables(exclude_unset=True), _free_port())
+    server = LocalPrefect(get_current_settings().to_environment_variables(exclude_unset=True), free_port())
     atexit.register(server.stop)
     return server
 
 
-def _free_port() -> int:
+def answers(port: int) -> bool:
+    """Whether a Prefect server on a port of loopback is ready."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/api/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from deployments.local_prefect import answers, free_port
 from tasks.errors import EtcdFlowsError
 
 _START_SECONDS = 180.0
@@ -28,7 +27,7 @@ class PrefectServer:
     def __init__(self, home: Path, log: Path) -> None:
         self.home = home
         self.log = log
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -82,7 +81,7 @@ class PrefectServer:
             EtcdFlowsError: It ended, or does not answer in three minutes.
         """
         until = time.monotonic() + _START_SECONDS
-        while not self._answers():
+        while not answers(self.port):
             if self.pid is None or time.monotonic() > until:
                 said = self.log.read_text(errors="replace").strip().splitlines()[-1:]
                 raise EtcdFlowsError(
@@ -90,16 +89,6 @@ class PrefectServer:
                     remedy=f"see {self.log}",
                 )
             time.sleep(0.2)
-
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", "/api/health")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
 
     def stop(self) -> None:
         """Stop it; its database goes away with the demo's directory, so it need not be asked for long."""
@@ -115,9 +104,3 @@ class PrefectServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
