@@ -11,6 +11,7 @@ import shlex
 from tasks.cluster.spec import Cluster, Host, bracket
 from tasks.errors import InputError
 from tasks.etcd.versions import traits
+from tasks.hosts.confined import confined
 
 _SOCKET_LIMIT = 100  # sun_path holds 108 bytes (unix(7)); supervisor appends a process number while it makes the socket
 
@@ -38,8 +39,8 @@ def render_unit(cluster: Cluster, host: Host) -> str:
     """
     paths = host.paths
     touched = (paths.data_dir, paths.install_dir, paths.env_file, paths.pki_dir)
-    private_tmp = "no" if any(_below(path, "/tmp", "/var/tmp") for path in touched) else "yes"  # noqa: S108
-    protect_home = "no" if any(_below(path, "/home", "/root", "/run/user") for path in touched) else "yes"
+    private_tmp = not any(_below(path, "/tmp", "/var/tmp") for path in touched)  # noqa: S108
+    hidden_home = not any(_below(path, "/home", "/root", "/run/user") for path in touched)
     data = _word(paths.data_dir)
     return f"""# {HEAD}
 [Unit]
@@ -69,35 +70,7 @@ MemoryLow={cluster.etcd.memory_low}
 OOMScoreAdjust=-900
 
 UMask=0077
-CapabilityBoundingSet=
-AmbientCapabilities=
-NoNewPrivileges=yes
-ProtectSystem=strict
-ReadWritePaths={data}
-ProtectHome={protect_home}
-PrivateTmp={private_tmp}
-PrivateDevices=yes
-DevicePolicy=closed
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-KeyringMode=private
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @setuid @keyring
-SystemCallErrorNumber=EPERM
-
+{confined(data, home=hidden_home, private_tmp=private_tmp)}
 [Install]
 WantedBy=multi-user.target
 """

@@ -6,6 +6,7 @@ import hashlib
 
 from tasks.cluster.spec_monitoring import TEXTFILE_DIRECTORY, Watch
 from tasks.etcd.unit import HEAD
+from tasks.hosts.confined import confined
 from tasks.monitoring.programs import NODE_EXPORTER, Program, arguments, release_of
 
 #: By this variable a running process tells from which unit it was started: a marker that a reboot can't take away.
@@ -15,7 +16,7 @@ MARKER = "ETCD_FLOWS_UNIT"
 def render_unit(watch: Watch, one: Program) -> str:
     """The unit; only its data directory can be written to, and no privilege is left."""
     command = " ".join((f"{one.home(release_of(watch, one).version)}/{one.service}", *arguments(watch, one)))
-    writable = f"ReadWritePaths={one.data}\n" if one is not NODE_EXPORTER else ""
+    writable = one.data if one is not NODE_EXPORTER else ""
     reads = TEXTFILE_DIRECTORY if one is NODE_EXPORTER else one.data
     reload = "ExecReload=/bin/kill -HUP $MAINPID\n" if one is not NODE_EXPORTER else ""  # that one would end
     text = f"""# {HEAD}
@@ -38,34 +39,7 @@ TimeoutStopSec=60s
 LimitNOFILE=65536
 
 UMask=0027
-{writable}CapabilityBoundingSet=
-AmbientCapabilities=
-NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-PrivateDevices=yes
-DevicePolicy=closed
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-KeyringMode=private
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @setuid @keyring
-SystemCallErrorNumber=EPERM
-
+{confined(writable)}
 [Install]
 WantedBy=multi-user.target
 """
