@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from docs.dashboards.panels import (
     GREEN,
     NOT_TOLD,
     ORANGE,
+    PLAIN,
     RED,
     YES_NO,
     Column,
     Panel,
     Query,
+    Steps,
     lines,
     members,
     number,
@@ -40,8 +43,17 @@ def _outcome(title: str, description: str, name: str, empty: str = NOT_TOLD) -> 
     return number(title, description, "none", Query(told(name), "outcome"), steps=steps, texts=_ENDED, empty=empty)
 
 
+def _seconds(
+    title: str, description: str, expr: str, legend: str, empty: str = NOT_TOLD, *, width: int = 4, steps: Steps = PLAIN
+) -> Panel:
+    return number(title, description, "s", Query(expr, legend), empty=empty, width=width, steps=steps)
+
+
 def _ago(title: str, description: str, name: str, empty: str = NOT_TOLD) -> Panel:
-    return number(title, description, "s", Query(_since(name), "ago"), empty=empty)
+    return _seconds(title, description, _since(name), "ago", empty)
+
+
+_told_lines = partial(lines, empty=NOT_TOLD)
 
 
 def _backups() -> Sequence[Panel]:
@@ -52,32 +64,27 @@ def _backups() -> Sequence[Panel]:
         _outcome("Last backup", "Whether it reached every store and all after it went well.", "backup_success"),
         _ago("Last backup ended", "How long ago, well or not.", "backup_ended_timestamp_seconds"),
         _ago("Last good backup", "How long ago it ended.", "backup_succeeded_timestamp_seconds"),
-        number(
+        _seconds(
             "It took",
             "The last good backup, from its start to its end.",
-            "s",
-            Query(told("backup_duration_seconds"), "duration"),
-            empty=NOT_TOLD,
+            told("backup_duration_seconds"),
+            "duration",
         ),
-        number(
-            "May be old", "How old the newest backup in a store may be.", "s", Query(limit, "limit"), empty=NOT_TOLD
-        ),
-        number(
+        _seconds("May be old", "How old the newest backup in a store may be.", limit, "limit"),
+        _seconds(
             "Told",
             "How long ago any flow wrote these metrics; all here is of then.",
-            "s",
-            Query(_since("written_timestamp_seconds"), "ago"),
+            _since("written_timestamp_seconds"),
+            "ago",
             steps=((None, GREEN), (2 * 3600, ORANGE), (86400, RED)),
-            empty=NOT_TOLD,
         ),
-        lines(
+        _told_lines(
             "Age of the newest backup (RPO)",
             "What was written since the newest backup that a store lists would be lost.",
             "s",
             Query(f"time() - {taken}", "{{store}}"),
             Query(limit, "allowed", dashed=True),
             width=12,
-            empty=NOT_TOLD,
         ),
         share(
             "Age against what is allowed",
@@ -87,13 +94,12 @@ def _backups() -> Sequence[Panel]:
             steps=((None, GREEN), (0.8, ORANGE), (1, RED)),
             empty=NOT_TOLD,
         ),
-        lines(
+        _told_lines(
             "Revisions not in a backup",
             "What was written since the newest backup of each store began.",
             "short",
             Query(f"scalar({revision}) - {told('snapshot_revision')}", "{{store}}"),
             width=6,
-            empty=NOT_TOLD,
         ),
     )
 
@@ -120,21 +126,19 @@ def _stores() -> Sequence[Panel]:
             Column("takes", of("snapshot_stored_bytes"), "bytes"),
             empty=NOT_TOLD,
         ),
-        lines(
+        _told_lines(
             "Backups",
             "Sound ones that each store lists, and others: damaged, not ours, or found bad.",
             "short",
             Query(told("snapshots"), "{{store}}"),
             Query(told("snapshots_unsound"), "{{store}} unsound"),
-            empty=NOT_TOLD,
         ),
-        lines(
+        _told_lines(
             "Size of the newest",
             "The database in it, and what it takes in the store.",
             "bytes",
             Query(told("snapshot_database_bytes"), "{{store}} database"),
             Query(told("snapshot_stored_bytes"), "{{store}} stored"),
-            empty=NOT_TOLD,
         ),
         lines(
             "Age of the newest verified",
@@ -151,26 +155,26 @@ def _drills() -> Sequence[Panel]:
         _outcome("Last drill", "Whether it could be held and found a good snapshot.", "drill_success", _NEVER),
         _ago("Last drill ended", "How long ago, well or not.", "drill_ended_timestamp_seconds", _NEVER),
         _ago("Last good drill", "How long ago it ended.", "drill_succeeded_timestamp_seconds", _NEVER),
-        number(
+        _seconds(
             "May be old",
             "How long ago the last good drill may be.",
-            "s",
-            Query(told("drill_age_limit_seconds"), "limit"),
-            empty=NOT_TOLD,
+            told("drill_age_limit_seconds"),
+            "limit",
+            NOT_TOLD,
         ),
-        number(
+        _seconds(
             "It took",
             "The last good drill, from the first byte to the proof.",
-            "s",
-            Query(told("drill_duration_seconds"), "duration"),
-            empty=_NEVER,
+            told("drill_duration_seconds"),
+            "duration",
+            _NEVER,
         ),
-        number(
+        _seconds(
             "Target (RTO)",
             "How long a restore may take: `drill.rto` of the cluster file.",
-            "s",
-            Query(told("rto_target_seconds"), "target"),
-            empty="the cluster file has no `drill.rto`",
+            told("rto_target_seconds"),
+            "target",
+            "the cluster file has no `drill.rto`",
         ),
         lines(
             "How long a restore takes (RTO)",
@@ -196,24 +200,19 @@ def _drills() -> Sequence[Panel]:
 
 def _restores() -> Sequence[Panel]:
     none = "no disaster-restore was run"
-    seconds = "From the first stop until {}, in the last restore."
+    since_stop = "From the first stop until {}, in the last restore."
     return (
         _outcome("Last restore", "Whether it ended with a proven cluster.", "restore_success", none),
         _ago("It ended", "How long ago.", "restore_ended_timestamp_seconds", none),
-        number(
+        _seconds(
             "Until writable",
-            seconds.format("clients could write again"),
-            "s",
-            Query(told("restore_writable_seconds"), "seconds"),
+            since_stop.format("clients could write again"),
+            told("restore_writable_seconds"),
+            "seconds",
+            none,
             width=8,
-            empty=none,
         ),
-        number(
-            "Until proven",
-            seconds.format("the proof"),
-            "s",
-            Query(told("restore_proven_seconds"), "seconds"),
-            width=8,
-            empty=none,
+        _seconds(
+            "Until proven", since_stop.format("the proof"), told("restore_proven_seconds"), "seconds", none, width=8
         ),
     )

@@ -11,7 +11,6 @@ from docs.dashboards.panels import (
     NOT_TOLD,
     ORANGE,
     RED,
-    YES_NO,
     Column,
     Panel,
     Query,
@@ -24,6 +23,7 @@ from docs.dashboards.panels import (
     rows,
     share,
     told,
+    yes_no,
 )
 
 _UNARY = 'grpc_type="unary"'
@@ -39,14 +39,7 @@ def sections() -> Sequence[tuple[str, Sequence[Panel]]]:
 
 def _now() -> Sequence[Panel]:
     return (
-        number(
-            "Up",
-            "Whether Prometheus gets its metrics.",
-            "none",
-            Query(f"up{chosen()}"),
-            steps=((None, RED), (1, GREEN)),
-            texts=YES_NO,
-        ),
+        yes_no("Up", "Whether Prometheus gets its metrics.", f"up{chosen()}"),
         number(
             "Role",
             "What it is to the others.",
@@ -54,13 +47,10 @@ def _now() -> Sequence[Panel]:
             Query(f"etcd_server_is_leader{chosen()} + 2 * etcd_server_is_learner{chosen()}"),
             texts={"0": ("follower", "text"), "1": ("leader", GREEN), "2": ("learner", ORANGE)},
         ),
-        number(
+        yes_no(
             "Knows a leader",
             "Without one it can't serve writes, nor reads that have to be fresh.",
-            "none",
-            Query(f"etcd_server_has_leader{chosen()}"),
-            steps=((None, RED), (1, GREEN)),
-            texts=YES_NO,
+            f"etcd_server_has_leader{chosen()}",
         ),
         number(
             "etcd",

@@ -21,6 +21,7 @@ from docs.dashboards.panels import (
     rate,
     rows,
     share,
+    yes_no,
 )
 
 _UNARY = 'grpc_type="unary"'
@@ -50,13 +51,11 @@ def _now() -> Sequence[Panel]:
             Query(f"sum({up}) - floor(count({up}) / 2) - 1", "may still fail"),
             steps=((None, RED), (0, ORANGE), (1, GREEN)),
         ),
-        number(
+        yes_no(
             "Leader known",
             "Whether every member that answers knows a leader.",
-            "none",
-            Query(f"min(etcd_server_has_leader{members()})", "leader known"),
-            steps=((None, RED), (1, GREEN)),
-            texts=YES_NO,
+            f"min(etcd_server_has_leader{members()})",
+            "leader known",
         ),
         number(
             "Leader",

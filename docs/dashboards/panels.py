@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as builders
@@ -18,6 +18,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from tasks.monitoring.rule import own, selector
 
 Panel: TypeAlias = Builder[models.Panel]
+_Kind = TypeVar("_Kind", timeseries.Panel, stat.Panel, gauge.Panel, heatmap.Panel, table.Panel)
 #: Colours, each from a value on; the first holds from the lowest.
 Steps = Sequence[tuple[float | None, str]]
 
@@ -92,20 +93,19 @@ def _mappings(texts: Mapping[str, tuple[str, str]]) -> list[models.ValueMapping]
     return [models.ValueMap(named)] if named else []
 
 
+def _begun(kind: _Kind, title: str, description: str, unit: str, empty: str, width: int, height: int) -> _Kind:
+    """What every panel has."""
+    named = kind.title(title).description(description).datasource(SOURCE)
+    return named.unit(unit).no_value(empty).span(width).height(height)
+
+
 def lines(
     title: str, description: str, unit: str, *queries: Query, width: int = 8, empty: str = NOT_SCRAPED, least: float = 0
 ) -> Panel:
     """Series over time; limits are dashed."""
     panel = (
-        timeseries.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .unit(unit)
-        .no_value(empty)
+        _begun(timeseries.Panel(), title, description, unit, empty, width, 8)
         .axis_soft_min(least)
-        .span(width)
-        .height(8)
         .fill_opacity(5)
         .legend(
             common_builders.VizLegendOptions()
@@ -141,14 +141,7 @@ def number(
 ) -> Panel:
     """How something is now; several series side by side."""
     return (
-        stat.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .unit(unit)
-        .no_value(empty)
-        .span(width)
-        .height(4)
+        _begun(stat.Panel(), title, description, unit, empty, width, 4)
         .thresholds(_thresholds(steps))
         .mappings(_mappings(texts or {}))
         .graph_mode(common.BigValueGraphMode.NONE)
@@ -158,21 +151,19 @@ def number(
     )
 
 
+def yes_no(title: str, description: str, expr: str, legend: str = "{{member}}") -> Panel:
+    """Whether something is as it should be: 1 is good."""
+    return number(title, description, "none", Query(expr, legend), steps=((None, RED), (1, GREEN)), texts=YES_NO)
+
+
 def share(
     title: str, description: str, query: Query, *, width: int = 8, steps: Steps, empty: str = NOT_SCRAPED
 ) -> Panel:
     """How much of what is allowed is used; 1 is all."""
     return (
-        gauge.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .unit("percentunit")
+        _begun(gauge.Panel(), title, description, "percentunit", empty, width, 8)
         .min(0)
         .max(1)
-        .no_value(empty)
-        .span(width)
-        .height(8)
         .thresholds(_thresholds(steps))
         .reduce_options(common_builders.ReduceDataOptions().values(False).calcs(["lastNotNull"]))
         .with_target(_target(query, 0, PromQueryFormat.TIME_SERIES, instant=True))
@@ -183,14 +174,7 @@ def spread(title: str, description: str, histogram: str, chooser: str, *, width:
     """How often which duration was seen, over time."""
     query = Query(f"sum by (le) (increase({histogram}_bucket{chooser}[{RATE}]))", "{{le}}")
     return (
-        heatmap.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .unit("s")
-        .no_value(NOT_SCRAPED)
-        .span(width)
-        .height(8)
+        _begun(heatmap.Panel(), title, description, "s", NOT_SCRAPED, width, 8)
         .calculate(False)
         .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Spectral").steps(64))
         .with_target(_target(query, 0, PromQueryFormat.HEATMAP, instant=False))
@@ -231,16 +215,7 @@ def rows(
     """
     names = {key: key, **(labels or {})}
     values = {f"Value #{chr(ord('A') + n)}" if len(columns) > 1 else "Value": one for n, one in enumerate(columns)}
-    panel = (
-        table.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .unit("none")
-        .no_value(empty)
-        .span(width)
-        .height(7)
-    )
+    panel = _begun(table.Panel(), title, description, "none", empty, width, 7)
     for n, column in enumerate(columns):
         panel = panel.with_target(_target(Query(column.query, ""), n, PromQueryFormat.TABLE, instant=True))
         if not column.title:
