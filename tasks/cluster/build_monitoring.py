@@ -60,6 +60,7 @@ def build_monitoring(
         textfile_target=model.textfile_target,
         backup_age=None if alerts.backup_age is None else alerts.backup_age * 86400,
         drill_age=alerts.drill_age * 86400,
+        patience=alerts.patience,
     )
 
 

@@ -213,6 +213,15 @@ class AlertsSection(Section):
         "10d",
         validate_default=True,
     )
+    patience: float = entry(
+        1.0,
+        "How long something has to be wrong before an alert fires, as a multiple of each alert's own time (a member "
+        "that is down: 2 minutes). 1 by default; more where networks are shaky or `interval` is above 30s, less where "
+        "minutes count, or to see alerts come and go.",
+        2,
+        ge=0,
+        le=20,
+    )
 
 
 class MonitoringSection(Section):

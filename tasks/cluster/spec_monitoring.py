@@ -139,6 +139,7 @@ class MonitoringSettings:
         textfile_target: ``HOST:PORT`` at which Prometheus reaches that node_exporter.
         backup_age: Seconds that the newest backup may be old; None for what follows from the schedule.
         drill_age: Seconds that the last good drill may be past.
+        patience: What the time is multiplied by that something has to be wrong before an alert fires.
     """
 
     runbooks: str
@@ -147,6 +148,7 @@ class MonitoringSettings:
     textfile_target: str = "127.0.0.1:9100"
     backup_age: float | None = None
     drill_age: float = 35 * 86400.0
+    patience: float = 1.0
 
     @property
     def publishes(self) -> bool:

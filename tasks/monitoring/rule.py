@@ -29,12 +29,17 @@ class Rule:
     summary: str
     description: str
 
-    def as_data(self, runbooks: str) -> dict[str, Any]:
-        """The rule as Prometheus reads it; ``runbooks`` is where the text about all alerts is to be found."""
+    def as_data(self, runbooks: str, patience: float = 1.0) -> dict[str, Any]:
+        """The rule as Prometheus reads it.
+
+        Args:
+            runbooks: Where the text about all alerts is to be found.
+            patience: What :attr:`held` is multiplied by.
+        """
         return {
             "alert": self.alert,
             "expr": self.expr,
-            "for": self.held,
+            "for": self.held if patience == 1 else times(self.held, patience),
             "labels": {"severity": self.severity},
             "annotations": {
                 "summary": self.summary,
@@ -42,6 +47,14 @@ class Rule:
                 "runbook_url": f"{runbooks}#{self.alert.lower()}",
             },
         }
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def times(held: str, patience: float) -> str:
+    """A multiple of a duration, in whole milliseconds, as Prometheus reads it."""
+    return f"{round(int(held[:-1]) * _SECONDS[held[-1]] * patience * 1000)}ms"
 
 
 #: The job under which members are scraped.

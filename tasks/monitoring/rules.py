@@ -32,8 +32,10 @@ def rule_file(cluster: Cluster, runbooks: str) -> str:
     Args:
         runbooks: Path or URL of ``docs/alerts.md``, which says for every alert what to do.
     """
+    patience = cluster.monitoring.patience if cluster.monitoring else 1.0
     groups = [
-        {"name": name, "rules": [rule.as_data(runbooks) for rule in found]} for name, found in rules(cluster).items()
+        {"name": name, "rules": [rule.as_data(runbooks, patience) for rule in found]}
+        for name, found in rules(cluster).items()
     ]
     return f"# Alerts about etcd cluster {cluster.name}.\n# {HEAD}\n" + yaml.safe_dump(
         {"groups": groups}, sort_keys=False, width=10_000, allow_unicode=True

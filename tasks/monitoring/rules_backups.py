@@ -29,8 +29,8 @@ def backup_rules(cluster: Cluster) -> tuple[Rule, ...]:
             _held(limit),
             "critical",
             "store {{ $labels.store }} holds no backup of " + name,
-            "Store {{ $labels.store }} lists no sound backup of " + name + " at all, for longer than "
-            f"{duration(limit)}.",
+            "Store {{ $labels.store }} lists no sound backup of " + name + " at all; one within "
+            f"{duration(limit)} is expected.",
         ),
         Rule(
             "EtcdBackupFailed",
@@ -47,7 +47,7 @@ def backup_rules(cluster: Cluster) -> tuple[Rule, ...]:
             "90m",
             "warning",
             "store {{ $labels.store }} of " + name + " can't be read",
-            "Store {{ $labels.store }} could not be read for more than an hour: what it holds is not known, and "
+            "Store {{ $labels.store }} can't be read: what it holds is not known, and "
             "backups will not reach it either.",
         ),
         *_drills(cluster),

@@ -26,7 +26,7 @@ def member_rules(cluster: Cluster) -> tuple[Rule, ...]:
             "1m",
             "critical",
             "{{ $labels.member }} of " + name + " sees no leader",
-            "{{ $labels.member }} runs, but has had no leader for a minute: it refuses writes and consistent reads.",
+            "{{ $labels.member }} runs, but sees no leader: it refuses writes and consistent reads.",
         ),
         Rule(
             "EtcdMemberDown",
@@ -34,7 +34,7 @@ def member_rules(cluster: Cluster) -> tuple[Rule, ...]:
             "2m",
             "warning",
             "{{ $labels.member }} of " + name + " is down",
-            "{{ $labels.member }} ({{ $labels.instance }}) has not answered Prometheus for two minutes. "
+            "{{ $labels.member }} ({{ $labels.instance }}) does not answer Prometheus. "
             f"{name} tolerates the loss of {(len(cluster.hosts) - 1) // 2} of its {len(cluster.hosts)} members.",
         ),
         Rule(

@@ -57,6 +57,18 @@ def test_only_what_differs_is_written_and_nobody_else_s(tmp_path: Path) -> None:
     assert other.read_text() == "theirs"
 
 
+def test_patience_stretches_how_long_an_alert_waits_and_nothing_else(tmp_path: Path) -> None:
+    def read(text: str) -> list[dict[str, str]]:
+        assert run(tmp_path, MINIMAL + text).exit_code == 0
+        groups = yaml.safe_load((tmp_path / "out" / "etcd-prod-a.rules.yml").read_text())["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    usual, changed = read("monitoring: {}\n"), read("monitoring: {alerts: {patience: 0.025}}\n")
+    waits = {(before["for"], after["for"]) for before, after in zip(usual, changed, strict=True)}
+    assert {("0m", "0ms"), ("1m", "1500ms"), ("2m", "3000ms"), ("1h", "90000ms")} <= waits
+    assert [rule | {"for": ""} for rule in usual] == [rule | {"for": ""} for rule in changed]
+
+
 def test_grafana_finds_the_dashboards_and_prometheus(tmp_path: Path) -> None:
     url = "http://10.0.0.21:9090"
     done = run(tmp_path, MINIMAL + "monitoring: {}\n", "--prometheus-url", url)
