@@ -7,18 +7,12 @@ next run makes another one, and the cluster tells how far the membership has com
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from functools import cache
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
+from dataclasses import dataclass
 
 from tasks.cluster.spec import Host
 from tasks.etcd.restored import joined_path, replacement_path
 from tasks.hosts.facts import HostFacts
-
-FORMAT = "etcd-flows replacement 1"
+from tasks.hosts.records import RecordFormat
 
 
 @dataclass(frozen=True)
@@ -59,30 +53,9 @@ class Replacement:
         return f"{host.paths.record_dir}/replacements/{self.id}"
 
 
-def to_json(record: Replacement) -> bytes:
-    """As it is written to the host."""
-    return (json.dumps({"format": FORMAT, **asdict(record)}, indent=2) + "\n").encode()
-
-
-def from_json(content: bytes) -> Replacement:
-    """Read what :func:`to_json` made.
-
-    Raises:
-        ValueError: It is none.
-    """
-    data: Any = json.loads(content)
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise ValueError(f"not of the format {FORMAT}")
-    try:
-        return _reader().validate_python(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
-
-
-@cache
-def _reader() -> TypeAdapter[Replacement]:
-    return TypeAdapter(Replacement)
+#: How it is written to hosts.
+FORMAT = RecordFormat("etcd-flows replacement 1", Replacement)
+to_json, from_json = FORMAT.to_json, FORMAT.from_json
 
 
 def record_on(host: Host, facts: HostFacts) -> Replacement | None:

@@ -6,20 +6,14 @@ never makes new values: member and cluster ids hash peer URLs and token, so anot
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import cache
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
+from dataclasses import dataclass
 
 from tasks.cluster.spec import Cluster, Host
 from tasks.errors import Refused
 from tasks.etcd.restored import kept_restores, record_path, restore_dir
 from tasks.hosts.facts import HostFacts
-
-FORMAT = "etcd-flows-restore/1"
+from tasks.hosts.records import RecordFormat
 
 RESTORE = "disaster-restore"
 BOOTSTRAP = "bootstrap-cluster"
@@ -126,30 +120,9 @@ class Record:
         return f"{kept_restores(host)}/{self.id}"
 
 
-def to_json(record: Record) -> bytes:
-    """As it is written to hosts: readable, and equal for equal records."""
-    return (json.dumps({"format": FORMAT, **asdict(record)}, indent=2) + "\n").encode()
-
-
-def from_json(content: bytes) -> Record:
-    """Read what :func:`to_json` made.
-
-    Raises:
-        ValueError: It is none.
-    """
-    data: Any = json.loads(content)
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise ValueError(f"not of the format {FORMAT}")
-    try:
-        return _reader().validate_python(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
-
-
-@cache
-def _reader() -> TypeAdapter[Record]:
-    return TypeAdapter(Record)
+#: How it is written to hosts.
+FORMAT = RecordFormat("etcd-flows-restore/1", Record)
+to_json, from_json = FORMAT.to_json, FORMAT.from_json
 
 
 def record_on(host: Host, facts: HostFacts) -> Record | None:
