@@ -18,7 +18,7 @@ from flows.refusing import refuse
 from flows.report import publish_plan, publish_table, reporting
 from flows.run_names import named
 from tasks.cluster.spec import Cluster
-from tasks.hosts.observe import FactQuery
+from tasks.hosts.query import FactQuery
 from tasks.monitoring.actions import InstallProgram, IssueClient
 from tasks.monitoring.inputs import read_inputs
 from tasks.monitoring.look import WatchFacts, parse, query_for, script_for

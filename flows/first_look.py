@@ -8,7 +8,8 @@ from tasks.cluster.spec import Cluster, Host
 from tasks.etcd import bootstrap, install
 from tasks.hosts import ahead
 from tasks.hosts.facts import HostFacts
-from tasks.hosts.observe import FactQuery, observe
+from tasks.hosts.observe import observe
+from tasks.hosts.query import FactQuery
 from tasks.pki import plan as pki
 from tasks.preflight.probe import DISK, ProbeQuery, measure_disk
 

@@ -25,7 +25,8 @@ from tasks.cluster.spec import Cluster, Host
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.lock_holder import new_owner
 from tasks.hosts.locking import HeldLock, acquire
-from tasks.hosts.observe import parse, script_for
+from tasks.hosts.observe import parse
+from tasks.hosts.query import script_for
 from tasks.hosts.shell import Output
 from tasks.plan import Plan
 from tasks.reporting.human import plural

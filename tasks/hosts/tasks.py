@@ -7,7 +7,8 @@ from prefect import task
 from tasks.cluster.spec import Host
 from tasks.hosts import ahead
 from tasks.hosts.facts import HostFacts
-from tasks.hosts.observe import FactQuery, observe
+from tasks.hosts.observe import observe
+from tasks.hosts.query import FactQuery
 from tasks.hosts.retrying import HOST_TASK
 from tasks.hosts.shell import open_shell
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from tasks.cluster.spec import Host
 from tasks.hosts import observe
 from tasks.hosts.facts import HostFacts
-from tasks.hosts.observe import FactQuery, damaged
+from tasks.hosts.observe import damaged
+from tasks.hosts.query import FactQuery
+from tasks.hosts.query import script_for as script_for_host
 from tasks.hosts.shell import Shell
 from tasks.monitoring.programs import ALERTMANAGER, PROGRAMS, PROMETHEUS, Program
 from tasks.monitoring.units import MARKER
@@ -105,7 +107,7 @@ def script_for(query: FactQuery) -> str:
     for one in PROGRAMS:
         calls += [f"look_unit {one.unit}", f"look_account {one.service}", f"look_below {shlex.quote(one.clusters)}"]
     calls.append(f"look_parts {shlex.quote(ALERTMANAGER.clusters)}")
-    return observe.script_for(query) + "\n".join([*calls, ""])
+    return script_for_host(query) + "\n".join([*calls, ""])
 
 
 def look(shell: Shell, query: FactQuery) -> WatchFacts:

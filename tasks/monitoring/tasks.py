@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.cluster.spec import Cluster, Release
-from tasks.hosts.observe import FactQuery
+from tasks.hosts.query import FactQuery
 from tasks.hosts.retrying import HOST_TASK
 from tasks.hosts.shell import open_shell
 from tasks.monitoring.ask import ask

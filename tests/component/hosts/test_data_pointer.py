@@ -9,7 +9,8 @@ import pytest
 
 from tasks.errors import CommandFailed
 from tasks.hosts.facts import DataDirFact
-from tasks.hosts.observe import FactQuery, observe
+from tasks.hosts.observe import observe
+from tasks.hosts.query import FactQuery
 from tasks.hosts.shell import open_shell
 from tests.component.hosts.sshd import local_host
 

@@ -17,7 +17,8 @@ import pytest
 from tasks.cluster.spec import Host
 from tasks.errors import AccessDenied
 from tasks.hosts.facts import HostFacts
-from tasks.hosts.observe import FactQuery, observe, parse, script_for
+from tasks.hosts.observe import observe, parse
+from tasks.hosts.query import FactQuery, script_for
 from tasks.hosts.services import manager
 from tasks.hosts.shell import open_shell
 from tests.component.hosts.sshd import Sshd, local_host

@@ -20,7 +20,8 @@ import pytest
 from tasks.cluster.spec import Cluster, Host
 from tasks.errors import CommandFailed
 from tasks.hosts.facts import HostFacts
-from tasks.hosts.observe import FactQuery, observe
+from tasks.hosts.observe import observe
+from tasks.hosts.query import FactQuery
 from tasks.hosts.shell import FileWrite, Shell
 from tasks.pki.apply import write_pki
 from tasks.pki.authority import Authority, create_authority, load_authority

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import AccessDenied, CommandFailed, EtcdFlowsError
-from tasks.hosts.observe import FactQuery, parse, script_for
+from tasks.hosts.observe import parse
+from tasks.hosts.query import FactQuery, script_for
 
 QUERY = FactQuery("h", frozenset({"/b"}), frozenset({"/a"}), "/var/lib/etcd", "/opt/bin/etcd", "etcd", "systemd")
 
