@@ -24,7 +24,8 @@ from flows.preflight import preflight, refuse_errors, show, with_waivers
 from flows.prepare import fetch_releases, keep_operator_client, known_authority, load, ready_authority
 from flows.refusing import refuse
 from flows.report import publish_plan
-from flows.restore_plan import Draft, found_record, known_uuid, make_plan, new_record
+from flows.restore_plan import Draft, make_plan
+from flows.restore_record import found_record, known_uuid, new_record
 from flows.restore_report import ended_badly, publish_restore
 from flows.restore_results import RestoreResult
 from flows.restore_source import Wanted, obtain, obtain_again, refuse_another, scratch_of

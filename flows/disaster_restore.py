@@ -29,7 +29,8 @@ from flows.restore_again import restored_already
 from flows.restore_back import take_back, went_back
 from flows.restore_cancelled import tell_how_it_stands
 from flows.restore_draft import Request, drafted
-from flows.restore_plan import Draft, found_record, living, make_plan
+from flows.restore_plan import Draft, make_plan
+from flows.restore_record import found_record, living
 from flows.restore_report import command_of, ended_badly, look_beside, publish_restore
 from flows.restore_results import RestoreResult
 from flows.restore_safety import safety_snapshot

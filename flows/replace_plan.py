@@ -12,7 +12,7 @@ from flows.fan_out import gather
 from flows.prepare import known_authority
 from flows.refusing import refuse
 from flows.replacing import differs
-from flows.restore_plan import known_uuid
+from flows.restore_record import known_uuid
 from tasks.cluster.spec import Cluster, Host
 from tasks.errors import Refused
 from tasks.etcd import bootstrap

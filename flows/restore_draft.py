@@ -10,7 +10,8 @@ from flows.approval import Asking
 from flows.members import answering
 from flows.prepare import known_authority
 from flows.refusing import refuse
-from flows.restore_plan import Draft, known_uuid, last_state, new_record
+from flows.restore_plan import Draft
+from flows.restore_record import known_uuid, last_state, new_record
 from flows.restore_safety import refuse_one_broken, refuse_without_store
 from flows.restore_source import Wanted, obtain, obtain_again, refuse_another
 from flows.restore_survivors import Means, obtain_from_members

@@ -217,8 +217,13 @@ def whose(cluster: Cluster, host: Host, facts: HostFacts) -> list[EtcdFlowsError
     return []
 
 
+def needed(record: Record) -> int:
+    """Bytes of room that a member's filesystem has to have: the snapshot, what is made of it, and etcd's log."""
+    return 2 * record.bytes + SPARE
+
+
 def _room(host: Host, facts: HostFacts, record: Record) -> list[EtcdFlowsError]:
-    need, free = 2 * record.bytes + SPARE, facts.data_dir.free_bytes
+    need, free = needed(record), facts.data_dir.free_bytes
     if free is None or free >= need:
         return []
     return [

@@ -36,6 +36,8 @@ def test_a_plan_and_refusals_change_nothing(scene: Scene) -> None:
     product, file = scene.product, str(scene.file)
     planned = product.must("disaster-restore", "--file", file, "--plan").json["plan"]
     names = [phase["name"] for phase in planned["phases"]]
+    (after,) = (note for note in planned["notes"] if note.startswith("members afterwards: "))
+    assert "etcd-01, etcd-02, etcd-03, of etcd 3.6.16; each needs 25" in after
     assert names[-9:-6] == [
         "bring the snapshot to all members and unpack it beside their data",
         "stop and hold all members",
