@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from deployments.cli_help import Whole
 from deployments.cli_options import cluster_argument
+
+if TYPE_CHECKING:
+    from deployments.keys_words import Where
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -96,6 +99,12 @@ _depth = click.option(
 @_snapshot
 @click.argument("prefix", default="")
 @_depth
+@click.option(
+    "--resource", "resources", multiple=True, help="Instead of PREFIX, of Kubernetes: pods, deployments.apps, ..."
+)
+@click.option("--namespace", "-n", "namespaces", multiple=True, help="Those in it; all that is in it if alone.")
+@click.option("--name", "names", multiple=True, help="Objects of this name, with --resource.")
+@click.option("--keys", "list_first", default=0, type=click.IntRange(0), help="List so many keys, in their order.")
 @click.option("--largest", default=10, show_default=True, type=click.IntRange(0), help="How many of the largest keys.")
 @click.option("--kubernetes-prefix", "registry", default="/registry", show_default=True, help="Of the API server.")
 @click.option("--value", "key", default="", metavar="KEY", help="Tell about this one key instead; not its value.")
@@ -110,11 +119,12 @@ def browse(cluster: str, snapshot: str, prefix: str, key: str, out: Path | None,
 
     if out and not key:
         raise click.UsageError("--out is for the value of a key: say --value KEY")
+    if prefix and any(options[name] for name in ("resources", "namespaces", "names")):
+        raise click.UsageError("say PREFIX, or --resource, --namespace, --name")
+    where = _where(cluster, options)
     if not key:
-        sys.exit(run_browse(cluster, snapshot, prefix, **options))
-    for name in ("depth", "largest", "registry"):
-        options.pop(name)
-    sys.exit(run_value(cluster, snapshot, key, out, **options))
+        sys.exit(run_browse(where, snapshot, prefix, **options))
+    sys.exit(run_value(where, snapshot, key, out, as_json=options["as_json"]))
 
 
 @snapshots.command()
@@ -132,7 +142,14 @@ def diff(cluster: str, old: str, new: str, **options: Any) -> None:
     """What was added, changed and removed between two snapshots, or since one: `now` is the running cluster."""
     from deployments.snapshots_diff import run_diff
 
-    sys.exit(run_diff(cluster, old, new, **options))
+    sys.exit(run_diff(_where(cluster, options), old, new, **options))
+
+
+def _where(cluster: str, options: dict[str, Any]) -> Where:
+    """Whose snapshots are meant: takes that out of the options."""
+    from deployments.keys_words import Where
+
+    return Where(cluster, *(options.pop(name) for name in ("store", "scratch", "accept_untrusted")))
 
 
 @snapshots.command()

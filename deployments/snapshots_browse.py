@@ -6,54 +6,54 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from deployments.errors import show_error
-from deployments.keys_words import opened_snapshot, shorter
-from deployments.loading import load
-from deployments.meter import Meter
+from deployments.keys_words import Where, key_spaces, shorter
 from tasks.errors import EtcdFlowsError, InputError
 from tasks.keys.keyspace import Keyspace
 from tasks.keys.objects import look_at
+from tasks.keys.selection import select
 from tasks.keys.shown import key_json, key_text
-from tasks.keys.spans import below, only
+from tasks.keys.spans import only
 from tasks.keys.tree import Contents, Weight
 from tasks.reporting.human import plural, size
 from tasks.reporting.tables import as_text, table
-from tasks.snapshots.library import open_library
 
 
 def run_browse(
-    cluster: str,
+    where: Where,
     snapshot: str,
     prefix: str,
     *,
+    resources: tuple[str, ...],
+    namespaces: tuple[str, ...],
+    names: tuple[str, ...],
     depth: int,
     largest: int,
+    list_first: int,
     registry: str,
-    store: str,
-    scratch: Path | None,
-    accept_untrusted: bool,
     as_json: bool,
 ) -> int:
-    """Show how many keys and bytes are below which prefix, and the largest keys."""
-    meter = Meter("fetching", quiet=as_json)
+    """Show how many keys and bytes are below which prefix, the largest keys, and the first keys by name.
+
+    Args:
+        prefix: Only what begins so; if objects of Kubernetes are chosen, empty.
+    """
     try:
-        spec = load(cluster)
-        contents = Contents(prefix.encode(errors="surrogateescape"), depth, largest, registry)
-        with (
-            open_library(spec, store) as library,
-            opened_snapshot(library, snapshot, scratch, meter, accept_untrusted=accept_untrusted) as keyspace,
-        ):
-            for item in keyspace.items([below(contents.base)]):
-                contents.add(item)
+        prefixes = [] if resources or namespaces or names else [prefix]
+        chosen = select((), prefixes, resources, namespaces, names, registry)
+        contents = Contents(prefix.encode(errors="surrogateescape"), depth, largest, registry, list_first)
+        with key_spaces(where, snapshot, quiet=as_json) as (keyspace,):
+            for item in keyspace.items(chosen.read):
+                if item.key in chosen:
+                    contents.add(item)
     except EtcdFlowsError as error:
         return show_error(error, as_json=as_json)
-    finally:
-        meter.end()
     if as_json:
         click.echo(json.dumps({"ok": True, **_json(keyspace, contents)}, indent=2))
     else:
@@ -61,25 +61,10 @@ def run_browse(
     return 0
 
 
-def run_value(
-    cluster: str,
-    snapshot: str,
-    key: str,
-    out: Path | None,
-    *,
-    store: str,
-    scratch: Path | None,
-    accept_untrusted: bool,
-    as_json: bool,
-) -> int:
+def run_value(where: Where, snapshot: str, key: str, out: Path | None, *, as_json: bool) -> int:
     """Tell about one key; its value goes into a file that only its owner can read, if one is named."""
-    meter = Meter("fetching", quiet=as_json)
     try:
-        spec = load(cluster)
-        with (
-            open_library(spec, store) as library,
-            opened_snapshot(library, snapshot, scratch, meter, accept_untrusted=accept_untrusted) as keyspace,
-        ):
+        with key_spaces(where, snapshot, quiet=as_json) as (keyspace,):
             found = next(keyspace.items([only(key.encode(errors="surrogateescape"))]), None)
         if found is None:
             raise InputError(f"snapshot {keyspace.name} has no key {key_text(key.encode(errors='surrogateescape'))}")
@@ -87,8 +72,6 @@ def run_value(
             _write(out, found.value)
     except EtcdFlowsError as error:
         return show_error(error, as_json=as_json)
-    finally:
-        meter.end()
     facts: dict[str, Any] = {
         "create_revision": found.create_revision,
         "mod_revision": found.mod_revision,
@@ -135,6 +118,11 @@ def _print(keyspace: Keyspace, contents: Contents) -> None:
             heaviest = sorted(weights.items(), key=lambda item: (-item[1].bytes, item[0]))
             lines = [(key_text(name.encode()), weight.keys, size(weight.bytes)) for name, weight in heaviest]
             click.echo("\n" + as_text(table((what, "keys", "bytes"), shorter(lines))))
+    listed = [(key_text(one.key), size(one.bytes), one.revision) for one in contents.listed]
+    if listed:
+        click.echo("\n" + as_text(table(("key", "value", "changed at revision"), listed)))
+        if total.keys > len(listed):
+            click.echo(f"... and {total.keys - len(listed)} more (--keys N lists N)")
     biggest = [(key_text(key), size(length), revision) for length, key, revision in contents.biggest]
     if biggest:
         click.echo("\n" + as_text(table(("largest keys", "value", "changed at revision"), biggest)))
@@ -154,6 +142,15 @@ def _json(keyspace: Keyspace, contents: Contents) -> dict[str, Any]:
         ],
         "resources": _weights(contents.resources),
         "namespaces": _weights(contents.namespaces),
+        "listed": [
+            {
+                **key_json(one.key),
+                "bytes": one.bytes,
+                "mod_revision": one.revision,
+                "object": asdict(one.object) if one.object else None,
+            }
+            for one in contents.listed
+        ],
         "largest": [
             {**key_json(key), "bytes": length, "mod_revision": revision} for length, key, revision in contents.biggest
         ],

@@ -3,60 +3,30 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import click
 
 from deployments.errors import show_error
-from deployments.keys_words import opened_snapshot, shorter
-from deployments.loading import load
-from deployments.meter import Meter
+from deployments.keys_words import Where, key_spaces, shorter
 from tasks.errors import EtcdFlowsError
 from tasks.keys.keyspace import Keyspace
-from tasks.keys.live import live
 from tasks.keys.merge import Change, Differences, side_by_side
 from tasks.keys.shown import key_json, key_text
 from tasks.keys.spans import below
 from tasks.keys.tree import ChangeTree
 from tasks.reporting.human import plural, size
 from tasks.reporting.tables import as_text, table
-from tasks.snapshots.library import open_library
 
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 
 
-def run_diff(
-    cluster: str,
-    old: str,
-    new: str,
-    *,
-    prefix: str,
-    depth: int,
-    keys: int,
-    store: str,
-    scratch: Path | None,
-    accept_untrusted: bool,
-    as_json: bool,
-) -> int:
+def run_diff(where: Where, old: str, new: str, *, prefix: str, depth: int, keys: int, as_json: bool) -> int:
     """Compare two key spaces in one pass over both."""
-    meter = Meter("fetching", quiet=as_json)
     base = prefix.encode(errors="surrogateescape")
     differences, tree = Differences(keys), ChangeTree(base, depth)
     try:
-        spec = load(cluster)
-        with ExitStack() as stack:
-            library = stack.enter_context(open_library(spec, store))
-
-            def space(wanted: str) -> Keyspace:
-                if wanted == "now":
-                    return stack.enter_context(live(spec)).keyspace()
-                return stack.enter_context(
-                    opened_snapshot(library, wanted, scratch, meter, accept_untrusted=accept_untrusted)
-                )
-
-            one, other = space(old), space(new)
+        with key_spaces(where, old, new, quiet=as_json) as (one, other):
             for pair in side_by_side(one.items([below(base)]), other.items([below(base)])):
                 change = Change.of(pair)
                 differences.add(change)
@@ -64,8 +34,6 @@ def run_diff(
                     tree.add(change.key, change.what)
     except EtcdFlowsError as error:
         return show_error(error, as_json=as_json)
-    finally:
-        meter.end()
     if as_json:
         click.echo(json.dumps({"ok": True, **_json(one, other, differences, tree)}, indent=2))
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tasks.etcd.rpc_types import KeyValue
-from tasks.keys.kubernetes import REGISTRY, named
+from tasks.keys.kubernetes import REGISTRY, Named, named
 
 _SEPARATOR = b"/"
 
@@ -43,6 +43,22 @@ class Weight:
         self.bytes += size
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A key without its value.
+
+    Args:
+        bytes: Of the value.
+        revision: Of its last change.
+        object: What it is to Kubernetes, if anything.
+    """
+
+    key: bytes
+    bytes: int
+    revision: int
+    object: Named | None
+
+
 @dataclass
 class Contents:
     """What is below a prefix.
@@ -52,12 +68,15 @@ class Contents:
         depth: How many more parts are told apart.
         largest: How many of the largest keys to keep.
         registry: Where Kubernetes keeps its objects.
+        list_first: How many keys to list, in their order.
     """
 
     base: bytes
     depth: int
     largest: int
     registry: str = REGISTRY
+    list_first: int = 0
+    listed: list[Listed] = field(default_factory=list)
     tree: dict[bytes, Weight] = field(default_factory=dict)
     resources: dict[str, Weight] = field(default_factory=dict)
     namespaces: dict[str, Weight] = field(default_factory=dict)
@@ -72,10 +91,13 @@ class Contents:
         size = len(item.key) + len(item.value)
         for prefix in prefixes_of(item.key, self.base, self.depth):
             self.tree.setdefault(prefix, Weight()).add(size)
-        if found := named(item.key, self.registry):
+        found = named(item.key, self.registry)
+        if found:
             self.resources.setdefault(found.resource, Weight()).add(size)
             if found.namespace:
                 self.namespaces.setdefault(found.namespace, Weight()).add(size)
+        if len(self.listed) < self.list_first:
+            self.listed.append(Listed(item.key, len(item.value), item.mod_revision, found))
         self.leased += item.lease != 0
         entry = (len(item.value), item.key, item.mod_revision)
         if len(self._heap) < self.largest:

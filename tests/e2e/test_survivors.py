@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakeProduct
-from tests.e2e.product import KILLED, Done, Product, assert_healthy, cluster_id, etcdctl, leftovers
+from tests.e2e.product import CLI, KILLED, Done, Product, assert_healthy, cluster_id, etcdctl, leftovers
 from tests.e2e.restoring import HOLD, UNDER_WAY, data_dir, revision
 from tests.lab.hosts import LabHost
 from tests.lab.lab import Lab
@@ -192,6 +192,9 @@ def test_keys_come_back_into_the_running_cluster(five: Five) -> None:
     hosts[0].exec("for i in $(seq 20); do etcdctl put app/$i old$i; done >/dev/null")
     five.product.must("snapshot-backup")
     hosts[0].exec("for i in 1 2 3; do etcdctl del app/$i; done >/dev/null; etcdctl put app/4 new; etcdctl put other 1")
+    diff = ("diff", "latest", "now", "--prefix", "app/")
+    since = five.product.must(*diff, program=(*CLI, "snapshots")).json
+    assert [since[what] for what in ("added", "changed", "removed", "unchanged")] == [0, 1, 3, 16]
     planned = five.product.must("restore-keys", "--from", "latest", "--prefix", "app/").json
     assert {what: found["keys"] for what, found in planned["counts"].items() if found["keys"]} == {
         "add": 3,

@@ -39,6 +39,9 @@ def test_the_tree_counts_every_key(house: House, first: str) -> None:
     assert {name: weight["keys"] for name, weight in found["namespaces"].items()} == {"kube-system": 1, "shop": 9}
     assert found["largest"][0]["key"] == "/registry/secrets/shop/token"
     assert [entry for entry in found["largest"] if "key_base64" in entry], "a key that is no text can be told exactly"
+    pods = house.json("browse", first, "--resource", "po", "--namespace", "shop", "--keys", "2")
+    assert (pods["keys"], [one["key"] for one in pods["listed"]]) == (3, [key.decode() for key in PODS[:2]])
+    assert pods["listed"][0]["object"] == {"resource": "pods", "namespace": "shop", "name": "web-0"}
     shop = house.json("browse", "latest", "/registry/configmaps/", "--depth", "1", "--largest", "1")
     assert [(node["prefix"], node["keys"]) for node in shop["tree"]] == [
         ("/registry/configmaps/", 2),
@@ -54,6 +57,10 @@ def test_for_people(house: House, first: str) -> None:
     assert "spec of" not in said
     assert "happened" not in said
     assert house.snapshots("browse", first, "/nothing/there").stdout.count("\n") == 1
+    named = house.snapshots("browse", first, "--resource", "pods", "--namespace", "shop", "--keys", "1").stdout
+    assert f"{PODS[0].decode()}  " in named
+    assert "... and 2 more" in named
+    assert house.snapshots("browse", first, "/registry/", "--namespace", "shop").exit_code == 2
     assert house.snapshots("browse", "2020").exit_code == 2
 
 
