@@ -221,6 +221,7 @@ class S3Upload:
         self._send()
         wait(self._sent)
         self._check_open()
+        self._buffer, self._free = bytearray(), SimpleQueue()  # what follows needs memory, too
         parts = [sent.result() for sent in self._sent]
         listed = [
             {"PartNumber": part.number, "ETag": part.etag}
