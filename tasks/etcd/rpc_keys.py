@@ -100,6 +100,27 @@ class Keys:
         found = [answer.response_range.kvs for answer in got.responses]
         return Written(False, {w.key: kvs[0].mod_revision if kvs else 0 for w, kvs in zip(writes, found, strict=True)})
 
+    def hold(self, writes: Sequence[Write]) -> tuple[bool, ...]:
+        """Whether each of these keys has the value that it shall get; no value comes back for that.
+
+        Args:
+            writes: At most 128 (etcd's max-txn-ops, which has to be 2 or more), each with a value.
+        """
+        found: list[bool] = []
+        # Halves: what is in a nested transaction counts on top of those beside it (checkTxnRequest in etcd's key.go).
+        half = (len(writes) + 1) // 2
+        for part in filter(None, (writes[:half], writes[half:])):
+            each = [_rpc.RequestOp(request_txn=_rpc.TxnRequest(compare=[_same(write)])) for write in part]
+            with self._errors("get"):
+                got = self._raw.kvstub.Txn(_rpc.TxnRequest(success=each), self.timeout)
+            found += [answer.response_txn.succeeded for answer in got.responses]
+        return tuple(found)
+
+
+def _same(write: Write) -> Any:
+    """Of a key that is not there this is false, whatever the value."""
+    return _rpc.Compare(key=write.key, target=_rpc.Compare.VALUE, result=_rpc.Compare.EQUAL, value=write.value)
+
 
 def _unchanged(write: Write) -> Any:
     """A key that is not there has the revision 0 (etcd's compare of a missing key)."""

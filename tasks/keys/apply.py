@@ -134,23 +134,37 @@ def _carry_out(batch: Sequence[Write], kinds: dict[bytes, Deed], live: Live, app
             for write in pending:
                 applied.done[kinds[write.key]] += 1
             return
-        pending = [write for write in pending if _still_open(write, written, live, applied)]
+        pending = _still_open(pending, written, live, applied)
 
 
 def _transaction(writes: Sequence[Write]) -> Callable[[Client], Written]:
     return lambda client: client.write_if(writes)
 
 
-def _still_open(write: Write, written: Written, live: Live, applied: Applied) -> bool:
-    """Whether a key is still as it was seen, so that it has to be tried again; else it is accounted for."""
-    if written.now.get(write.key, -1) == write.seen:
-        return True
-    now = live.call(lambda client: client.get(write.key))
-    if (now.mod_revision if now else 0) == write.seen:
-        return True
-    if (now.value if now else None) == write.value:
-        applied.already += 1
-        return False
-    applied.left += 1
-    applied.remember(write.key, "deleted since the plan was made" if now is None else "changed since the plan was made")
-    return False
+def _hold(writes: Sequence[Write]) -> Callable[[Client], tuple[bool, ...]]:
+    return lambda client: client.hold(writes)
+
+
+def _still_open(writes: Sequence[Write], written: Written, live: Live, applied: Applied) -> list[Write]:
+    """Keys that still are as they were seen, so that they have to be tried again; the others are accounted for.
+
+    Of those that are not, most are as wanted where a killed run is carried on, so they are asked about together.
+    """
+    if len(writes) == 1:
+        found = live.call(lambda client: client.get(writes[0].key))
+        now = {writes[0].key: found.mod_revision if found else 0}
+        held = {writes[0].key} if found and found.value == writes[0].value else set()
+    else:
+        now = dict(written.now)
+        valued = [write for write in writes if write.value is not None and now[write.key] != write.seen]
+        held = {write.key for write, same in zip(valued, live.call(_hold(valued)), strict=True) if same}
+    for write in writes:
+        if now[write.key] == write.seen:
+            continue
+        if write.key in held or (write.value is None and not now[write.key]):
+            applied.already += 1
+        else:
+            applied.left += 1
+            what = "changed" if now[write.key] else "deleted"
+            applied.remember(write.key, f"{what} since the plan was made")
+    return [write for write in writes if now[write.key] == write.seen]

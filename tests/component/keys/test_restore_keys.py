@@ -239,6 +239,8 @@ def test_pages_and_writes_in_every_supported_etcd(version: str, make_members: Ca
         assert client.write_if(most[:128]).done
         again = client.write_if(most[:128])
         assert (again.done, len(again.now), len(set(again.now.values()))) == (False, 128, 1)
+        asked = [*most[:126], Write(b"/most/000", 0, b"y"), Write(b"/nowhere", 0, b"")]
+        assert client.hold(asked) == (*[True] * 126, False, False)
         assert client.write_if([Write(b"/most/000", again.now[b"/most/000"], None)]).done
         assert not client.write_if([Write(b"/most/001", 0, b"y")]).done
         now = client.page(b"", None, 2)

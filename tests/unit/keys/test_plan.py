@@ -70,6 +70,10 @@ class Model:
                 self.put(write.key, write.value)
         return Written(True, {})
 
+    def hold(self, writes: Sequence[Write]) -> tuple[bool, ...]:
+        assert len(writes) <= 128
+        return tuple(w.key in self.data and self.data[w.key].value == w.value for w in writes)
+
     @property
     def values(self) -> dict[bytes, bytes]:
         return {key: item.value for key, item in self.data.items()}
