@@ -191,7 +191,7 @@ def destroy_cluster(
 @common_options
 @plan_option
 def enable_monitoring(cluster: str, plan_only: bool, as_json: bool, verbose: bool) -> None:
-    """Prometheus and Alertmanager on the monitoring host, proven: all members scraped, all receivers told."""
+    """Prometheus, Alertmanager and Grafana on the monitoring host, proven: members scraped, receivers told."""
     run("enable_monitoring", cluster, as_json=as_json, verbose=verbose, plan_only=plan_only)
 
 

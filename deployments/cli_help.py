@@ -17,7 +17,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Watch": {
         "check-cluster": "All that an expert would look at; changes nothing.",
-        "enable-monitoring": "Prometheus and Alertmanager on a host of yours.",
+        "enable-monitoring": "Prometheus, Alertmanager and Grafana on a host of yours.",
         "monitoring": "Files for a Prometheus and a Grafana of your own.",
         "locks": "Who works on a cluster's hosts.",
     },

@@ -269,7 +269,8 @@ def _validate() -> Schema:
 def _monitoring() -> Schema:
     target = _object(member=_TEXT, url=_said(_TEXT, "Where it is scraped."), state=_one_of("up", "down", "unknown"))
     host = _said(_TEXT, "The monitoring host; empty where only the plan was asked for.")
-    return _object(**_PLANNED, ok=_OK, host=host, targets=_list(target))
+    grafana = _object(url=_TEXT, user=_TEXT, password_file=_said(_TEXT, "Where on this machine its password is kept."))
+    return _object(**_PLANNED, ok=_OK, host=host, targets=_list(target), grafana=_maybe(grafana))
 
 
 #: By the words of the command, with ``-`` between them.

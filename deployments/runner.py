@@ -81,6 +81,8 @@ def run_flow(flow: str, cluster: str, *, as_json: bool, verbose: bool, parameter
         click.echo(json.dumps({"ok": result.exit_code == 0, **result.as_json()}, indent=2))
     else:
         click.echo(result.as_text())
+        if told := getattr(result, "shown_once", ""):
+            click.echo(told)
     return int(result.exit_code)
 
 

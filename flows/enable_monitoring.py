@@ -12,18 +12,23 @@ from flows.carry_out import Materials, run_plan
 from flows.ending import ends_in_state
 from flows.fan_out import all_hosts_at_once, on_all
 from flows.locking import host_lock, settle
-from flows.monitoring_results import MonitoringResult
+from flows.monitoring_results import Grafana, MonitoringResult
 from flows.prepare import downloading, known_authority, load, operators_authority
 from flows.refusing import refuse
 from flows.report import publish_plan, publish_table, reporting
 from flows.run_names import named
+from tasks.cluster.secrets import Secret
 from tasks.cluster.spec import Cluster
 from tasks.hosts.query import FactQuery
-from tasks.monitoring.actions import InstallProgram, IssueClient
+from tasks.monitoring.actions import InstallProgram, IssueClient, KeepPassword
+from tasks.monitoring.grafana_host import USER
+from tasks.monitoring.grafana_password import kept_password, password_file
 from tasks.monitoring.inputs import read_inputs
 from tasks.monitoring.look import WatchFacts, parse, query_for, script_for
-from tasks.monitoring.plan import FLOW, plan_watch, refusals
-from tasks.monitoring.programs import program, release_of
+from tasks.monitoring.plan import FLOW, plan_watch
+from tasks.monitoring.programs import GRAFANA, program, release_of, url
+from tasks.monitoring.refusals import refusals
+from tasks.monitoring.sharing import agreed
 from tasks.monitoring.tasks import fetch_program, look_at_watch, see_targets
 from tasks.monitoring.wanted import Inputs, fact_paths, watch_of
 from tasks.plan import Plan
@@ -53,13 +58,31 @@ def enable_monitoring(cluster: str, plan_only: bool = False) -> MonitoringResult
         publish_plan(plan)
         if plan_only:
             return MonitoringResult(plan=plan, applied=False)
+        settled = agreed_with_others(spec, facts[host.name])
         if not plan.empty:
             releases = fetch_programs(spec, plan)  # without the lock, since it may take long
-            plan = carry_out(spec, plan, query, inputs, releases)
-        seen = on_all([host.name], lambda _: see_targets.submit(spec), "asking Prometheus")[host.name]
-        result = MonitoringResult(plan=plan, applied=not plan.empty, host=host.name, targets=seen)
+            plan, settled = carry_out(spec, plan, query, inputs, releases)
+        seen = on_all([host.name], lambda _: see_targets.submit(settled), "asking Prometheus")[host.name]
+        result = MonitoringResult(
+            plan=plan, applied=not plan.empty, host=host.name, targets=seen, grafana=grafana_of(spec, plan)
+        )
         publish_table("targets", spec.name, result.table, "members as Prometheus sees them")
         return result
+
+
+def agreed_with_others(spec: Cluster, facts: WatchFacts) -> Cluster:
+    """The cluster with the versions that the run leaves on the host."""
+    return agreed(spec, watch_of(spec), facts.parts, facts.below)
+
+
+def grafana_of(spec: Cluster, plan: Plan) -> Grafana | None:
+    """What the person has to know of Grafana; its password only if this run has made it."""
+    watch = watch_of(spec)
+    if watch.grafana is None:
+        return None
+    made = any(isinstance(step.action, KeepPassword) and step.action.new for step in plan.steps)
+    password = Secret(kept_password(spec).decode()) if made else None
+    return Grafana(url(watch, GRAFANA), USER, str(password_file(spec)), password)
 
 
 def make_plan(spec: Cluster, facts: WatchFacts, inputs: Inputs) -> Plan:
@@ -90,14 +113,21 @@ def fetch_programs(spec: Cluster, plan: Plan) -> dict[str, LocalRelease]:
     return found
 
 
-def carry_out(spec: Cluster, shown: Plan, query: FactQuery, inputs: Inputs, releases: dict[str, LocalRelease]) -> Plan:
-    """Take the host's lock, plan again from what it looks like now, carry that out; returns the plan carried out."""
+def carry_out(
+    spec: Cluster, shown: Plan, query: FactQuery, inputs: Inputs, releases: dict[str, LocalRelease]
+) -> tuple[Plan, Cluster]:
+    """Take the host's lock, plan again from what it looks like now, carry that out.
+
+    Returns:
+        The plan carried out, and the cluster with the versions that are there now.
+    """
     host = watch_of(spec).host
     with host_lock([host], spec.name, FLOW, {host.name: script_for(query)}) as (lock, outputs):
-        plan = make_plan(spec, parse(query, outputs[host.name].stdout), inputs)
+        facts = parse(query, outputs[host.name].stdout)
+        plan = make_plan(spec, facts, inputs)
         settle(shown, plan)
         if plan.digest != shown.digest:
             releases = fetch_programs(spec, plan)
         issues = any(isinstance(step.action, IssueClient) for step in plan.steps)
         run_plan(plan, Materials(spec, releases, operators_authority(spec) if issues else None, lock))
-    return plan
+    return plan, agreed_with_others(spec, facts)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tasks.cluster.model_hosts import HostSection, SshSection
 from tasks.cluster.model_monitoring import (
     AlertmanagerSection,
+    GrafanaSection,
     MonitoringHostSection,
     MonitoringSection,
     NodeExporterSection,
@@ -18,6 +19,7 @@ from tasks.cluster.spec import Host, Release
 from tasks.cluster.spec_monitoring import (
     AlertmanagerSettings,
     Email,
+    GrafanaSettings,
     MonitoringSettings,
     NodeExporterSettings,
     PrometheusSettings,
@@ -65,7 +67,7 @@ def build_monitoring(
 
 
 def _watch(model: MonitoringSection, place: MonitoringHostSection, host: Host, around: Surroundings) -> Watch:
-    prometheus, alertmanager, web = model.prometheus, model.alertmanager, place.web
+    prometheus, alertmanager, web, grafana = model.prometheus, model.alertmanager, place.web, model.grafana
     return Watch(
         host=host,
         listen_address=place.listen_address,
@@ -84,13 +86,17 @@ def _watch(model: MonitoringSection, place: MonitoringHostSection, host: Host, a
             repeat_interval=alertmanager.repeat_interval,
         ),
         node_exporter=NodeExporterSettings(_release(model.node_exporter, around), model.node_exporter.port),
+        grafana=GrafanaSettings(_release(grafana, around), grafana.port) if grafana else None,
         receivers=tuple(_receiver(one, around) for one in model.receivers),
         rules=tuple(around.path(path) for path in model.rules),
         web=Web(around.optional_path(web.certificate), around.secret(web.key), web.user, around.secret(web.password)),
     )
 
 
-def _release(model: PrometheusSection | AlertmanagerSection | NodeExporterSection, around: Surroundings) -> Release:
+_Program = PrometheusSection | AlertmanagerSection | NodeExporterSection | GrafanaSection
+
+
+def _release(model: _Program, around: Surroundings) -> Release:
     return build_release(model.version, model.release, around)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ipaddress
 
 from tasks.cluster.checked import Checked
-from tasks.cluster.model_monitoring import MonitoringHostSection, MonitoringSection, ReceiverSection
+from tasks.cluster.model_monitoring import GrafanaSection, MonitoringHostSection, MonitoringSection, ReceiverSection
 from tasks.cluster.problems import KeyPath
 from tasks.cluster.spec import Host
+
+#: Grafana whose format the dashboards have: major and minor version.
+OLDEST_GRAFANA = (11, 6)
 
 
 def check_monitoring(checked: Checked) -> None:
@@ -53,12 +56,16 @@ def _watching(checked: Checked, monitoring: MonitoringSection) -> None:
         if monitoring.receivers:
             text = "nobody is told without a monitoring host"
             checked.note(("monitoring", "receivers"), text, "host: {machine: 10.0.0.21}", "warning")
+        if monitoring.grafana is not None:
+            text = "there is nowhere to put it without a monitoring host"
+            checked.note(("monitoring", "grafana"), text, "host: {machine: 10.0.0.21}", "warning")
         return
     if monitoring.host.machine == "local" and monitoring.host.ssh.model_fields_set:
         checked.note(("monitoring", "host", "ssh"), "nobody logs in where the flow runs", "leave ssh out")
     if host.service != "systemd":
         checked.note(("monitoring", "host", "machine"), "the monitoring host has to have systemd", "another machine")
     _web(checked, monitoring.host)
+    _grafana(checked, monitoring.host, monitoring.grafana)
     _ports(checked, monitoring, host)
 
 
@@ -85,12 +92,25 @@ def _web(checked: Checked, host: MonitoringHostSection) -> None:
         checked.note(("monitoring", "host", "listen_address"), text, "web: {user: ops, password: env:...}", "warning")
 
 
+def _grafana(checked: Checked, host: MonitoringHostSection, grafana: GrafanaSection | None) -> None:
+    if grafana is None:
+        return
+    if tuple(int(number) for number in grafana.version.split("-")[0].split(".")[:2]) < OLDEST_GRAFANA:
+        checked.note(("monitoring", "grafana", "version"), "the dashboards need 11.6 or newer", "12.4.2")
+    if not ipaddress.ip_address(host.listen_address).is_loopback and host.web.certificate is None:
+        text = "who logs in to Grafana at that address sends the password in the clear"
+        checked.note(("monitoring", "host", "listen_address"), text, "web: {certificate: ..., key: ...}", "warning")
+
+
 def _ports(checked: Checked, monitoring: MonitoringSection, host: Host) -> None:
     taken: dict[int, str] = {}
     if host in checked.cluster.hosts:
         taken = {host.client_port: "clients", host.peer_port: "peers", host.metrics_port: "its metrics"}
-    for name in ("prometheus", "alertmanager", "node_exporter"):
-        port = getattr(monitoring, name).port
+    for name in ("prometheus", "alertmanager", "node_exporter", "grafana"):
+        section = getattr(monitoring, name)
+        if section is None:
+            continue
+        port = section.port
         if port in taken:
             checked.note(("monitoring", name, "port"), f"{port} is used twice, also for {taken[port]}", "another port")
         taken[port] = name

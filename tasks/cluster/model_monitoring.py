@@ -44,15 +44,18 @@ class WebSection(Section):
 
     certificate: WorkerPath | None = entry(
         None,
-        "Certificate that Prometheus and Alertmanager show, with its chain (PEM), on the worker. Default: none, plain "
-        "http, as nothing but loopback is listened on.",
+        "Certificate that Prometheus, Alertmanager and Grafana show, with its chain (PEM), on the worker. Default: "
+        "none, plain http, as nothing but loopback is listened on.",
         "./monitoring.crt",
     )
     key: SecretReference | None = entry(
         None, "Private key of that certificate (PEM), by reference. Default: none.", "file:./monitoring.key"
     )
     user: LoginUser | None = entry(
-        None, "Name that whoever looks at them logs in with. Default: no login is asked for.", "ops"
+        None,
+        "Name that whoever looks at Prometheus and Alertmanager logs in with; Grafana has a login of its own always. "
+        "Default: no login is asked for.",
+        "ops",
     )
     password: SecretReference | None = entry(
         None, "Password of that user, by reference. Default: none.", "env:MONITORING_PASSWORD"
@@ -78,7 +81,9 @@ class MonitoringHostSection(Section):
         "10.0.0.21",
     )
     web: WebSection = section(
-        WebSection, "TLS and a login for Prometheus and Alertmanager, for addresses beyond loopback.", {"user": "ops"}
+        WebSection,
+        "TLS, and a login for Prometheus and Alertmanager, for addresses beyond loopback.",
+        {"user": "ops"},
     )
 
 
@@ -137,6 +142,20 @@ class NodeExporterSection(Section):
         ReleaseSection, "Where the release comes from.", {"source": "/srv/prometheus-releases"}
     )
     port: Port = entry(9100, "Its port, on loopback; 9100 is node_exporter's own.", 19100)
+
+
+class GrafanaSection(Section):
+    """Grafana."""
+
+    version: ProgramVersion = entry(
+        "12.4.2", "Version, 11.6 or newer. The newest known to lie where it is looked for by default.", "12.4.2"
+    )
+    release: ReleaseSection = section(
+        ReleaseSection,
+        "Where the release comes from; the sum is read from the file beside it, TARBALL.sha256.",
+        {"source": "/srv/grafana-releases"},
+    )
+    port: Port = entry(3000, "Its port; 3000 is Grafana's own.", 13000)
 
 
 class WebhookSection(Section):
@@ -250,6 +269,12 @@ class MonitoringSection(Section):
     )
     node_exporter: NodeExporterSection = section(
         NodeExporterSection, "node_exporter on the monitoring host, for what the flows write down.", {"port": 19100}
+    )
+    grafana: GrafanaSection | None = entry(
+        None,
+        "Grafana on the monitoring host, with the dashboards in it; `{}` is enough. Default: none, as it is a large "
+        "program; for a Grafana of your own there is `etcd-flows monitoring files`.",
+        {},
     )
     receivers: tuple[ReceiverSection, ...] = entry(
         (),

@@ -50,6 +50,14 @@ class NodeExporterSettings:
 
 
 @dataclass(frozen=True)
+class GrafanaSettings:
+    """Grafana on the monitoring host."""
+
+    release: Release
+    port: int
+
+
+@dataclass(frozen=True)
 class Webhook:
     """An HTTP server that is posted to, at an address that is a secret (``secret_url``) or is none."""
 
@@ -93,7 +101,7 @@ class Receiver:
 
 @dataclass(frozen=True)
 class Web:
-    """TLS and a login for Prometheus and Alertmanager; each may be left out."""
+    """TLS for all that show pages, and a login for Prometheus and Alertmanager; each may be left out."""
 
     certificate: Path | None = None
     key: SecretRef | None = None
@@ -112,7 +120,8 @@ class Watch:
 
     Args:
         host: Where that is.
-        listen_address: IP address there that Prometheus and Alertmanager listen on.
+        listen_address: IP address there that they listen on; node_exporter on loopback always.
+        grafana: None where none is wanted.
         receivers: Who is told of alerts.
         rules: Rule files of the operator's own, on the worker.
     """
@@ -122,6 +131,7 @@ class Watch:
     prometheus: PrometheusSettings
     alertmanager: AlertmanagerSettings
     node_exporter: NodeExporterSettings
+    grafana: GrafanaSettings | None = None
     receivers: tuple[Receiver, ...] = ()
     rules: tuple[Path, ...] = ()
     web: Web = Web()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 
-def confined(writable: str = "", *, home: bool = True, private_tmp: bool = True) -> str:
+def confined(writable: str = "", *, home: bool = True, private_tmp: bool = True, code_in_memory: bool = False) -> str:
     """No privilege is left, and nothing can be written to but what is named.
 
     Args:
         writable: Paths, as words of a unit; none if empty.
         home: Whether homes of users are hidden.
         private_tmp: Whether it has a ``/tmp`` of its own.
+        code_in_memory: Whether it may make code while it runs.
     """
     paths = f"ReadWritePaths={writable}\n" if writable else ""
     return f"""CapabilityBoundingSet=
@@ -32,7 +33,7 @@ RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
-MemoryDenyWriteExecute=yes
+MemoryDenyWriteExecute={_word(not code_in_memory)}
 RemoveIPC=yes
 KeyringMode=private
 SystemCallArchitectures=native

@@ -68,7 +68,7 @@ class Configure:
 
     Args:
         name: Of the program's product.
-        version: Whose tool checks.
+        tool: Path of its tool that checks; empty where it has none.
         files: Those that differ.
         remove: Files of this cluster that are not wanted any more.
         dirs: Directories to be there: path, and who owns it.
@@ -76,7 +76,7 @@ class Configure:
     """
 
     name: str
-    version: str
+    tool: str
     files: tuple[ConfigFile, ...]
     remove: tuple[str, ...]
     dirs: tuple[tuple[str, str], ...]
@@ -85,7 +85,7 @@ class Configure:
     def fingerprint(self) -> str:
         """See :class:`tasks.plan.Action`."""
         files = "\0".join(file.fingerprint() for file in self.files)
-        return f"configure {self.name} {self.version} {files} {self.remove} {self.dirs}"
+        return f"configure {self.name} {self.tool} {files} {self.remove} {self.dirs}"
 
 
 @dataclass(frozen=True)
@@ -93,19 +93,20 @@ class RunProgram:
     """Have the program run with its present configuration: reload it if that is enough.
 
     Args:
+        home: Its binaries' directory; those of other versions are removed.
         marker: What the process's environment says if it was started from the present unit.
         ready: Words of a command that succeeds once it serves; empty if there is none.
     """
 
     name: str
-    version: str
+    home: str
     marker: str
     ready: tuple[str, ...]
     note: str
 
     def fingerprint(self) -> str:
         """See :class:`tasks.plan.Action`."""
-        return f"run {self.name} {self.version} {self.marker}"
+        return f"run {self.name} {self.home} {self.marker}"
 
 
 @dataclass(frozen=True)
@@ -149,3 +150,47 @@ class ProveReceivers:
     def fingerprint(self) -> str:
         """See :class:`tasks.plan.Action`."""
         return f"tell {self.cluster} {self.receivers} {self.proven}"
+
+
+@dataclass(frozen=True)
+class KeepPassword:
+    """Have Grafana's secrets on the host, and its password with the operator too. What the host has counts.
+
+    Args:
+        new: Whether there is none yet, neither there nor here.
+    """
+
+    path: str
+    secret_key: str
+    group: str
+    new: bool
+
+    def fingerprint(self) -> str:
+        """See :class:`tasks.plan.Action`."""
+        return f"keep {self.path} {self.new}"
+
+
+@dataclass(frozen=True)
+class ProveGrafana:
+    """See that Grafana takes the password and nothing less, gets answers of Prometheus, and has the dashboards.
+
+    Args:
+        url: At which it is reached on its host.
+        certificate: PEM that it shows, empty for plain http; and a name in it.
+        dashboards: Their uids.
+        reset: Command there that makes the kept password Grafana's again.
+        seconds: For all of that.
+    """
+
+    url: str
+    certificate: bytes
+    name: str
+    datasource: str
+    dashboards: tuple[str, ...]
+    reset: str
+    note: str
+    seconds: float
+
+    def fingerprint(self) -> str:
+        """See :class:`tasks.plan.Action`."""
+        return f"prove {self.url} {self.name} {self.dashboards}"

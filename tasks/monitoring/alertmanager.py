@@ -15,9 +15,9 @@ import yaml
 
 from tasks.cluster.spec import Cluster, SecretRef
 from tasks.cluster.spec_monitoring import Email, Receiver, Slack, Watch, Webhook
-from tasks.errors import Refused
 from tasks.etcd.unit import HEAD
 from tasks.monitoring.programs import ALERTMANAGER
+from tasks.monitoring.sharing import read_part, wishes
 
 #: Label of test alerts: which receiver it is for.
 TEST_LABEL = "etcd_flows_test"
@@ -68,18 +68,11 @@ def _secret(cluster: str, receiver: Receiver, what: str) -> str:
 
 def part(cluster: Cluster, watch: Watch) -> str:
     """A cluster's part: routes and receivers, and what it wants of the host, so that others see what they change."""
-    settings = {
-        "listen_address": watch.listen_address,
-        "prometheus": f"{watch.prometheus.release.version} on {watch.prometheus.port}",
-        "alertmanager": f"{watch.alertmanager.release.version} on {watch.alertmanager.port}",
-        "retention": f"{watch.prometheus.retention_time} {watch.prometheus.retention_size or ''}".strip(),
-        "interval": watch.prometheus.interval,
-    }
     data = {
         "cluster": cluster.name,
         "routes": _routes(cluster.name, watch),
         "receivers": receivers(cluster, watch),
-        "settings": settings,
+        "settings": wishes(watch),
     }
     return json.dumps(data, indent=1, sort_keys=True) + "\n"
 
@@ -157,7 +150,7 @@ def main_file(parts: Mapping[str, str]) -> str:
     routes: list[Any] = []
     told: list[Any] = [{"name": "nobody"}]
     for path in sorted(parts):
-        read = _read(path, parts[path])
+        read = read_part(path, parts[path])
         routes += read["routes"]
         told += read["receivers"]
     data = {
@@ -177,32 +170,3 @@ def main_file(parts: Mapping[str, str]) -> str:
         ],
     }
     return f"# {HEAD}\n" + yaml.safe_dump(data, sort_keys=False, width=10_000, allow_unicode=True)
-
-
-def others(cluster: str, mine: str, parts: Mapping[str, str]) -> tuple[str, ...]:
-    """What other clusters on the host want otherwise than this one; a line each."""
-    wanted = _read(part_path(cluster), mine)["settings"]
-    lines = []
-    for path in sorted(parts):
-        read = _read(path, parts[path])
-        differing = [f"{key} {value}" for key, value in sorted(read["settings"].items()) if wanted.get(key) != value]
-        if path != part_path(cluster) and differing:
-            lines.append(
-                f"the file of {read['cluster']}, which is watched here too, says {', '.join(differing)}; "
-                "what is the host's and not a cluster's is as the last run says"
-            )
-    return tuple(lines)
-
-
-def _read(path: str, text: str) -> dict[str, Any]:
-    try:
-        read = json.loads(text)
-        if isinstance(read, dict) and all(key in read for key in ("cluster", "routes", "receivers", "settings")):
-            return read
-    except ValueError:
-        pass
-    raise Refused(
-        f"{path} is not what etcd-flows has written there",
-        state="nothing was changed",
-        remedy="remove that file, and run enable-monitoring again for the cluster that it is named after",
-    )

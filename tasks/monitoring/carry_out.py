@@ -13,7 +13,7 @@ from tasks.hosts.files import FileWrite
 from tasks.hosts.shell import Shell
 from tasks.monitoring.actions import ConfigFile, Configure, InstallProgram, RunProgram
 from tasks.monitoring.look import STARTED_FROM
-from tasks.monitoring.programs import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS, Program, program
+from tasks.monitoring.programs import ALERTMANAGER, GRAFANA, NODE_EXPORTER, PROMETHEUS, Program, program
 from tasks.releases.fetch import LocalRelease
 
 _SLACK = 64 << 20  # bytes that stay free
@@ -31,19 +31,29 @@ trap 'c=$?; rm -rf -- "$stage"; exit "$c"' EXIT
 trap 'exit 143' HUP INT TERM
 free=$(df --output=avail -B1 -- "$stage" | tail -n 1)
 if [ "$free" -lt "$need" ]; then echo "$free bytes are free, $need are needed"; exit 42; fi
-head -c "$size" | tar -xzf - --no-same-owner -C "$stage" -- "$@" || exit 43
-cd -- "$stage"
-for member; do [ -f "${member##*/}" ] || mv -- "$member" .; done
-for below in */; do rm -rf -- "$below"; done
-printf '%s' "$sums" | sha256sum -c --quiet - || exit 44
-chmod 0755 . *
-printf '%s\\n' "$receipt" >release.json || exit 45
+%s
+printf '%%s\\n' "$receipt" >release.json || exit 45
 chmod 0644 release.json
-sync -- * || exit 45
+%s || exit 45
 rm -rf -- "$home"
 mv -T -- "$stage" "$home"
 sync -- "$top"
 """
+
+_PROGRAMS = """head -c "$size" | tar -xzf - --no-same-owner -C "$stage" -- "$@" || exit 43
+cd -- "$stage"
+for member; do [ -f "${member##*/}" ] || mv -- "$member" .; done
+for below in */; do rm -rf -- "$below"; done
+printf '%s' "$sums" | sha256sum -c --quiet - || exit 44
+chmod 0755 . *"""
+# Of a whole tarball the sum is checked, as it has thousands of files.
+_WHOLE = """cd -- "$stage"
+head -c "$size" >.tarball || exit 43
+printf '%s  .tarball\\n' "$sum" | sha256sum -c --quiet - || exit 44
+tar -xzf .tarball --no-same-owner --strip-components=1 || exit 43
+rm -f -- .tarball
+chmod -R u=rwX,go=rX ."""
+_UNPACKED = 6  # a whole release takes as many times the room of its tarball; upstream's Grafana takes about four
 
 
 def install_program(shell: Shell, host: Host, action: InstallProgram, local: LocalRelease) -> None:
@@ -56,11 +66,14 @@ def install_program(shell: Shell, host: Host, action: InstallProgram, local: Loc
     one = program(action.name)
     size = local.tarball.stat().st_size
     sums = {name: info.sha256 for name, info in sorted(local.binaries.items())}
+    whole = one.product.whole
+    room = size * _UNPACKED if whole else sum(info.size for info in local.binaries.values())
     values = {
         "top": posixpath.dirname(one.home(action.version)),
         "home": one.home(action.version),
         "size": str(size),
-        "need": str(sum(info.size for info in local.binaries.values()) + _SLACK),
+        "need": str(room + _SLACK),
+        "sum": local.sha256,
         "sums": "".join(f"{digest}  {name}\n" for name, digest in sums.items()),
         "receipt": json.dumps({"version": local.version, "tarball_sha256": local.sha256, "binaries": sums}),
     }
@@ -68,7 +81,8 @@ def install_program(shell: Shell, host: Host, action: InstallProgram, local: Loc
     prologue = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()) + f"set -- {members}\n"
     what = f"installing {one.title} {action.version}"
     with local.tarball.open("rb") as tarball:
-        output = shell.run(prologue + _INSTALL, stdin=[tarball], timeout=600.0, check=False, what=what)
+        script = _INSTALL % ((_WHOLE, 'sync -f -- "$stage"') if whole else (_PROGRAMS, "sync -- *"))
+        output = shell.run(prologue + script, stdin=[tarball], timeout=600.0, check=False, what=what)
     if output.code:
         raise _not_installed(output.code, output.text or output.stderr, host, one, what)
 
@@ -109,10 +123,11 @@ def configure(shell: Shell, host: Host, action: Configure) -> None:
         f"if [ -d {one.etc} ]; then cp -a -- {one.etc}/. {stage}/; fi\n"
     )
     gone = [_staged(stage, one, path) for path in action.remove]
-    ours = [one.etc, one.clusters] if one is not NODE_EXPORTER else []  # that one has its arguments alone
+    # node_exporter has its arguments alone, and Grafana nothing of one cluster.
+    ours = [] if one is NODE_EXPORTER else [one.etc] if one is GRAFANA else [one.etc, one.clusters]
     begin += f"rm -f -- {shlex.join(gone)}\n" if gone else ""
     end = [
-        *_check(one, stage, action.version),
+        *_check(one, stage, action.tool),
         "umask 022",
         *(f"install -d -m 0755 -o {owner} -g {owner} -- {shlex.quote(path)}" for path, owner in action.dirs),
         f"install -d -m 0755 -- {shlex.join([*ours, posixpath.dirname(action.note)])}",
@@ -129,7 +144,7 @@ def configure(shell: Shell, host: Host, action: Configure) -> None:
     except CommandFailed as error:
         if f"exit code {_REFUSED}" not in error.message:
             raise
-        raise _not_accepted(shell, host, one, stage, action.version) from error
+        raise _not_accepted(shell, host, one, stage, action.tool) from error
 
 
 def _staged(stage: str, one: Program, path: str) -> str:
@@ -145,19 +160,18 @@ def _content(file: ConfigFile) -> bytes:
     return resolve(file.secret).reveal().encode()
 
 
-def _tool(one: Program, stage: str, version: str) -> str:
+def _tool(one: Program, stage: str, tool: str) -> str:
     """The command by which the program's tool checks a configuration; empty if it has none."""
     if one is PROMETHEUS:
-        promtool = f"{one.home(version)}/promtool"
-        web = f"[ ! -f {stage}/web.yml ] || {promtool} check web-config {stage}/web.yml"
-        return f"{promtool} check config {stage}/prometheus.yml && {{ {web}; }}"
+        web = f"[ ! -f {stage}/web.yml ] || {tool} check web-config {stage}/web.yml"
+        return f"{tool} check config {stage}/prometheus.yml && {{ {web}; }}"
     if one is ALERTMANAGER:
-        return shlex.join([f"{one.home(version)}/amtool", "check-config", f"{stage}/alertmanager.yml"])
+        return shlex.join([tool, "check-config", f"{stage}/alertmanager.yml"])
     return ""
 
 
-def _check(one: Program, stage: str, version: str) -> list[str]:
-    command = _tool(one, stage, version)
+def _check(one: Program, stage: str, tool: str) -> list[str]:
+    command = _tool(one, stage, tool)
     return [f"{{ {command}; }} >/dev/null 2>&1 </dev/null || exit {_REFUSED}"] if command else []
 
 
@@ -170,10 +184,10 @@ def _move(at: str, path: str) -> list[str]:
     ]
 
 
-def _not_accepted(shell: Shell, host: Host, one: Program, stage: str, version: str) -> Refused:
+def _not_accepted(shell: Shell, host: Host, one: Program, stage: str, tool: str) -> Refused:
     """What the tool says about the files that are still beside the old ones; they are removed."""
     said = shell.run(
-        f"{{ {_tool(one, stage, version)}; }} 2>&1 </dev/null || true\nrm -rf -- {stage}\n", what="asking what is wrong"
+        f"{{ {_tool(one, stage, tool)}; }} 2>&1 </dev/null || true\nrm -rf -- {stage}\n", what="asking what is wrong"
     ).text.replace(f"{stage}/", f"{one.etc}/")
     lines = [line.strip() for line in said.splitlines() if line.strip() and "SUCCESS" not in line]
     wrong = [line for line in lines if not line.startswith("Checking ") and line != "FAILED:"]
@@ -214,7 +228,7 @@ until {ready} && systemctl -q is-active {one.unit}; do
   fi
   sleep 0.5
 done
-for old in {one.home("*")}; do [ "$old" = {one.home(action.version)} ] || rm -rf -- "$old"; done
+for old in {one.home("*")}; do [ "$old" = {action.home} ] || rm -rf -- "$old"; done
 """
     output = shell.run(script, timeout=_START_SECONDS, check=False, what=f"starting {one.title}")
     if output.code:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -19,6 +20,8 @@ from tasks.etcd.unit import HEAD
 OLDEST_GRAFANA = "11.6"
 #: How often Prometheus asks where nothing says, as Grafana has it; the dashboards do well up to a minute.
 GUESSED_INTERVAL = "15s"
+#: Its name and uid in Grafana.
+DATASOURCE = "etcd-flows"
 #: Below the directory that is written to.
 DASHBOARDS = "grafana/dashboards"
 PROVISIONING = "grafana/provisioning"
@@ -42,22 +45,27 @@ def grafana_files(directory: str, prometheus: str | None, interval: str) -> dict
     Raises:
         InputError: The URL is none, or has a password in it.
     """
-    provider = {
+    found = {f"{DASHBOARDS}/{name}": text for name, text in dashboards().items()}
+    found[f"{PROVISIONING}/dashboards/etcd-flows.yaml"] = provider(f"{directory}/{DASHBOARDS}")
+    if prometheus is not None:
+        found[f"{PROVISIONING}/datasources/{DATASOURCE}.yaml"] = datasource(_checked(prometheus), interval, {})
+    return found
+
+
+def provider(directory: str) -> str:
+    """The file that tells Grafana where the dashboards are."""
+    entry = {
         "name": "etcd-flows",
         "folder": "etcd",
         "type": "file",
         "allowUiUpdates": False,
         # Grafana fills in environment variables after a dollar sign
-        "options": {"path": f"{directory}/{DASHBOARDS}".replace("$", "$$")},
+        "options": {"path": directory.replace("$", "$$")},
     }
-    found = {f"{DASHBOARDS}/{name}": text for name, text in dashboards().items()}
-    found[f"{PROVISIONING}/dashboards/etcd-flows.yaml"] = _dump("Where the dashboards are", "providers", provider)
-    if prometheus is not None:
-        found[f"{PROVISIONING}/datasources/etcd-flows.yaml"] = _datasource(prometheus, interval)
-    return found
+    return _dump("Where the dashboards are", "providers", entry)
 
 
-def _datasource(url: str, interval: str) -> str:
+def _checked(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(
@@ -69,13 +77,24 @@ def _datasource(url: str, interval: str) -> str:
             state="nothing was written",
             remedy="give the URL alone, and the login to Grafana: `basicAuth` and `secureJsonData` of the data source",
         )
+    return url
+
+
+def datasource(url: str, interval: str, more: Mapping[str, Any]) -> str:
+    """The file that tells Grafana of Prometheus.
+
+    Args:
+        interval: How often Prometheus asks the members.
+        more: Further keys of the data source; ``jsonData`` is added to.
+    """
     entry = {
-        "name": "etcd-flows",
-        "uid": "etcd-flows",
+        "name": DATASOURCE,
+        "uid": DATASOURCE,
         "type": "prometheus",
         "access": "proxy",
         "url": url.replace("$", "$$"),
-        "jsonData": {"timeInterval": interval, "httpMethod": "POST"},
+        **more,
+        "jsonData": {"timeInterval": interval, "httpMethod": "POST", **more.get("jsonData", {})},
     }
     return _dump("The Prometheus that scrapes the members", "datasources", entry)
 

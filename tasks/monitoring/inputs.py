@@ -12,6 +12,7 @@ from tasks.cluster.spec import Cluster
 from tasks.cluster.spec_monitoring import Watch
 from tasks.errors import InputError
 from tasks.monitoring.alertmanager import secret_files
+from tasks.monitoring.grafana_password import kept_password
 from tasks.monitoring.wanted import Inputs, watch_of, web_secrets
 from tasks.monitoring.web import WebInputs, hashed, kept_hash
 from tasks.pki import store
@@ -42,7 +43,20 @@ def read_inputs(cluster: Cluster) -> Inputs:
         if not isinstance(groups, dict) or "groups" not in groups or len(text) > _LARGEST:
             raise _unusable(str(path), "it is not a rule file of Prometheus")
         rules[str(path)] = text
-    return Inputs(rules, secrets, _web(cluster, watch))
+    return Inputs(rules, secrets, _web(cluster, watch), _grafana_password(cluster, watch))
+
+
+def _grafana_password(cluster: Cluster, watch: Watch) -> str:
+    if watch.grafana is None:
+        return ""
+    if watch.web.password and "$" in resolve(watch.web.password).reveal():
+        raise InputError(
+            "Grafana can't log in to Prometheus with this password: it takes what follows a $ for a variable",
+            state="nothing was touched",
+            remedy="give `monitoring.host.web` a password without $",
+        )
+    kept = kept_password(cluster)
+    return hashlib.sha256(kept).hexdigest() if kept else ""
 
 
 def _web(cluster: Cluster, watch: Watch) -> WebInputs:

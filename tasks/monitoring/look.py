@@ -15,7 +15,7 @@ from tasks.hosts.observe import damaged
 from tasks.hosts.query import FactQuery
 from tasks.hosts.query import script_for as script_for_host
 from tasks.hosts.shell import Shell
-from tasks.monitoring.programs import ALERTMANAGER, PROGRAMS, PROMETHEUS, Program
+from tasks.monitoring.programs import ALERTMANAGER, INSTALLED, PROGRAMS, PROMETHEUS, Program
 from tasks.monitoring.units import MARKER
 
 #: Shell function: prints the marker of the unit that a process was started from.
@@ -76,7 +76,7 @@ class WatchFacts:
         host: Files and the machine.
         units: By name, with the ending.
         accounts: System users that are there, with their groups.
-        below: Paths in the directories of files that belong to one cluster each.
+        below: Paths in the directories of files that belong to one cluster each, and of releases.
         parts: Of Alertmanager's configuration, of all clusters, by path.
     """
 
@@ -104,6 +104,7 @@ def query_for(host: Host, stat: Iterable[str], contents: Iterable[str]) -> FactQ
 def script_for(query: FactQuery) -> str:
     """The whole script."""
     calls = [_EXTRA]
+    calls.append(f"look_below {shlex.quote(INSTALLED)}")
     for one in PROGRAMS:
         calls += [f"look_unit {one.unit}", f"look_account {one.service}", f"look_below {shlex.quote(one.clusters)}"]
     calls.append(f"look_parts {shlex.quote(ALERTMANAGER.clusters)}")

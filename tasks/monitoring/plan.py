@@ -7,16 +7,16 @@ configuration yet, so that a run that was cut off is carried on by the next one.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tasks.cluster.spec import Cluster
 from tasks.cluster.spec_monitoring import TEXTFILE_DIRECTORY, Watch
-from tasks.errors import EtcdFlowsError, Refused
 from tasks.etcd.bootstrap import EnsureAccount
 from tasks.hosts.facts import FileFact
-from tasks.monitoring import alertmanager
+from tasks.monitoring import alertmanager, grafana_plan
 from tasks.monitoring.actions import (
     ConfigFile,
     Configure,
@@ -27,17 +27,25 @@ from tasks.monitoring.actions import (
     RunProgram,
 )
 from tasks.monitoring.client import client_due
+from tasks.monitoring.grafana_host import WEB_FILES, taken_up
 from tasks.monitoring.look import WatchFacts, unit_of
 from tasks.monitoring.programs import (
     ALERTMANAGER,
+    GRAFANA,
     NODE_EXPORTER,
     PROGRAMS,
     PROMETHEUS,
+    RELOADING,
+    TOOLS,
     Program,
     access,
+    executable,
     note,
+    programs_of,
     release_of,
 )
+from tasks.monitoring.scene import Scene
+from tasks.monitoring.sharing import agreed, notes
 from tasks.monitoring.units import marker_in, render_unit
 from tasks.monitoring.wanted import SERVERS, Inputs, client_paths, files_of, record_path, record_text, watch_of
 from tasks.monitoring.web import OPEN_NAMES, SECRET_NAMES
@@ -48,25 +56,6 @@ from tasks.plan import Phase, Plan, Step, make_plan
 FLOW = "enable-monitoring"
 PROVE_SECONDS = 120.0  # a target is scraped within one interval; a loaded machine takes its time
 TELL_SECONDS = 90.0
-_OURS = b"Written by etcd-flows"
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """All that planning looks at."""
-
-    cluster: Cluster
-    watch: Watch
-    facts: WatchFacts
-    inputs: Inputs
-    authority: Authority | None
-
-    @property
-    def host(self) -> str:
-        return self.watch.host.name
-
-    def step(self, name: str, summary: str, action: object, why: str = "", changes: tuple[str, ...] = ()) -> Step:
-        return Step(self.host, name, summary, action, why, changes)  # type: ignore[arg-type]
 
 
 def plan_watch(cluster: Cluster, facts: WatchFacts, inputs: Inputs, authority: Authority | None) -> Plan:
@@ -78,61 +67,31 @@ def plan_watch(cluster: Cluster, facts: WatchFacts, inputs: Inputs, authority: A
 
     Raises:
         InputError: The cluster has no monitoring host.
-        Refused: See :func:`refusals`.
+        Refused: What another cluster has there can't be read.
     """
-    scene = _Scene(cluster, watch_of(cluster), facts, inputs, authority)
-    prepare = [*_accounts(scene), *_installs(scene)]
-    configured = {one: _configure(scene, one) for one in PROGRAMS}
-    client = _client(scene)
-    changed = {one for one in PROGRAMS if configured[one]} | ({PROMETHEUS} if client else set())
-    runs = {one: _run(scene, one, changed=one in changed) for one in PROGRAMS}
-    pending = any(runs.values())
+    asked = watch_of(cluster)
+    parts = {**facts.parts, alertmanager.part_path(cluster.name): alertmanager.part(cluster, asked)}
+    settled = agreed(cluster, asked, parts, facts.below)
+    scene = Scene(settled, watch_of(settled), replace(facts, parts=parts), inputs, authority)
+    programs = programs_of(asked)
+    configured = {one: _configure(scene, one) for one in programs}
+    client, password = _client(scene), grafana_plan.password_step(scene)
+    changed = {one for one, step in configured.items() if step and needs_run(one, step)}
+    changed |= {PROMETHEUS} if client else set()
+    runs = {one: _run(scene, one, changed=one in changed) for one in programs}
     told = _tell(scene)
+    pending = any(step for one, step in runs.items() if one is not GRAFANA) or told
+    shown = grafana_plan.prove_step(scene) if any((password, configured.get(GRAFANA), runs.get(GRAFANA))) else None
     phases = [
-        Phase("prepare the monitoring host", tuple(prepare)),
-        Phase("configure", tuple(step for step in (client, *configured.values()) if step)),
+        Phase("prepare the monitoring host", (*_accounts(scene), *_installs(scene, asked))),
+        Phase("configure", tuple(step for step in (client, password, *configured.values()) if step)),
         Phase("run", tuple(step for step in runs.values() if step)),
-        Phase("prove", tuple(step for step in (_prove(scene) if pending or told else None, told) if step)),
+        Phase("prove", tuple(step for step in (_prove(scene) if pending else None, told, shown) if step)),
     ]
-    mine = alertmanager.part(cluster, scene.watch)
-    return make_plan(FLOW, cluster.name, phases, alertmanager.others(cluster.name, mine, facts.parts))
+    return make_plan(FLOW, cluster.name, phases, notes(cluster, asked, scene.watch, facts.parts))
 
 
-def refusals(cluster: Cluster, facts: WatchFacts, authority: Authority | None) -> tuple[EtcdFlowsError, ...]:
-    """What speaks against setting anything up there."""
-    found: list[EtcdFlowsError] = []
-    watch = watch_of(cluster)
-    for one in PROGRAMS:
-        unit = unit_of(facts, one)
-        content = facts.host.file(one.unit_file).content
-        if (unit.loaded and unit.fragment != one.unit_file) or (content is not None and _OURS not in content):
-            found.append(_foreign(watch, f"there is a {one.unit} that etcd-flows did not make ({unit.fragment})"))
-    for one, name in ((PROMETHEUS, "prometheus.yml"), (ALERTMANAGER, "alertmanager.yml")):
-        content = facts.host.file(f"{one.etc}/{name}").content
-        if content is not None and _OURS not in content:
-            found.append(_foreign(watch, f"there is a {one.etc}/{name} that etcd-flows did not write"))
-    if client_paths(cluster) and authority is None:
-        found.append(
-            Refused(
-                f"there is no CA in {cluster.pki.state_dir}, and metrics over https are asked for with its certificate",
-                state="nothing was changed",
-                remedy="run bootstrap-cluster first, or bring that directory here",
-            )
-        )
-    return tuple(found)
-
-
-def _foreign(watch: Watch, what: str) -> Refused:
-    return Refused(
-        what,
-        host=watch.host.name,
-        state="nothing was changed",
-        remedy="choose another machine, or remove that one; for a Prometheus of your own there is "
-        "`etcd-flows monitoring files`",
-    )
-
-
-def _accounts(scene: _Scene) -> list[Step]:
+def _accounts(scene: Scene) -> list[Step]:
     return [
         scene.step(
             f"{one.service}-account",
@@ -140,15 +99,17 @@ def _accounts(scene: _Scene) -> list[Step]:
             EnsureAccount(one.service, one.data),
             "user or group is missing",
         )
-        for one in PROGRAMS
+        for one in programs_of(scene.watch)
         if one.service not in scene.facts.accounts
     ]
 
 
-def _installs(scene: _Scene) -> list[Step]:
+def _installs(scene: Scene, asked: Watch) -> list[Step]:
     found = []
-    for one in PROGRAMS:
-        version = release_of(scene.watch, one).version
+    for one in programs_of(asked):
+        version = release_of(asked, one).version
+        if version != release_of(scene.watch, one).version:
+            continue  # another cluster's, which looks after it
         why = _why_install(scene, one, version)
         if why:
             summary = f"install {one.title} {version} in {one.home(version)}"
@@ -157,7 +118,7 @@ def _installs(scene: _Scene) -> list[Step]:
     return found
 
 
-def _why_install(scene: _Scene, one: Program, version: str) -> str:
+def _why_install(scene: Scene, one: Program, version: str) -> str:
     content = scene.facts.host.file(one.receipt(version)).content
     if content is None:
         return "it is not installed"
@@ -166,7 +127,7 @@ def _why_install(scene: _Scene, one: Program, version: str) -> str:
     except (ValueError, KeyError, TypeError):
         return "what was installed is not known"
     for name in one.product.programs:
-        seen = scene.facts.host.file(f"{one.home(version)}/{name}")
+        seen = scene.facts.host.file(one.binary(version, name))
         if not seen.present:
             return f"{seen.path} is missing"
         if seen.sha256 is not None and sums.get(name) != seen.sha256:
@@ -174,7 +135,7 @@ def _why_install(scene: _Scene, one: Program, version: str) -> str:
     return ""
 
 
-def _configure(scene: _Scene, one: Program) -> Step | None:
+def _configure(scene: Scene, one: Program) -> Step | None:
     ca = scene.authority.cert_pem if scene.authority else None
     wanted = files_of(scene.cluster, one, scene.inputs, scene.facts.parts, ca)
     differing = tuple(file for file in wanted if not _same(file, scene.facts.host.files.get(file.path), scene.inputs))
@@ -182,38 +143,47 @@ def _configure(scene: _Scene, one: Program) -> Step | None:
     dirs = _dirs(scene, one)
     if not differing and not stale and not dirs:
         return None
-    version = release_of(scene.watch, one).version
     why = "not there yet" if not unit_of(scene.facts, one).loaded else "not as the cluster file says"
-    action = Configure(one.product.name, version, differing, stale, dirs, note(one))
+    tool = executable(scene.watch, one, TOOLS[one]) if one in TOOLS else ""
+    action = Configure(one.product.name, tool, differing, stale, dirs, note(one))
     names = ", ".join(file.path.rpartition("/")[2] for file in differing) or "directories"
     gone = f"; remove {', '.join(path.rpartition('/')[2] for path in stale)}" if stale else ""
-    return scene.step(f"{one.service}-config", f"check and write {names}{gone}", action, why)
+    verb = "check and write" if tool else "write"
+    return scene.step(f"{one.service}-config", f"{verb} {names}{gone}", action, why)
+
+
+def needs_run(one: Program, step: Step) -> bool:
+    """Whether the program has to be told of what the step writes."""
+    action = step.action
+    if one is not GRAFANA or not isinstance(action, Configure) or action.remove or action.dirs:
+        return True
+    return not all(taken_up(file.path) for file in action.files)
 
 
 def _same(file: ConfigFile, seen: FileFact | None, inputs: Inputs) -> bool:
     if seen is None or seen.kind != "file" or (seen.mode, seen.group) != (file.mode, file.group):
         return False
-    if file.content is None:
-        return seen.sha256 == inputs.secrets[file.path]
-    return seen.content == file.content
+    known = inputs.secrets[file.path] if file.content is None else hashlib.sha256(file.content).hexdigest()
+    return seen.sha256 == known
 
 
-def _stale(scene: _Scene, one: Program, wanted: set[str]) -> tuple[str, ...]:
+def _stale(scene: Scene, one: Program, wanted: set[str]) -> tuple[str, ...]:
     """Files of this cluster, and of no other, that it does not want any more; a directory's end is not ours."""
     prefix = f"{one.clusters}/etcd-{scene.cluster.name}."
     kept = {*wanted, f"{prefix}tls"}
-    web = [f"{one.etc}/{name}" for name in (*OPEN_NAMES, *SECRET_NAMES)] if one in SERVERS else []
+    web = list(WEB_FILES) if one is GRAFANA else []
+    web += [f"{one.etc}/{name}" for name in (*OPEN_NAMES, *SECRET_NAMES)] if one in SERVERS else []
     unwanted = [path for path in web if path not in wanted and scene.facts.host.file(path).present]
     return (*unwanted, *sorted(path for path in scene.facts.below if path.startswith(prefix) and path not in kept))
 
 
-def _dirs(scene: _Scene, one: Program) -> tuple[tuple[str, str], ...]:
+def _dirs(scene: Scene, one: Program) -> tuple[tuple[str, str], ...]:
     if scene.facts.host.file(one.data).present:
         return ()
     return ((TEXTFILE_DIRECTORY, "root"),) if one is NODE_EXPORTER else ((one.data, one.service),)
 
 
-def _client(scene: _Scene) -> Step | None:
+def _client(scene: Scene) -> Step | None:
     paths = client_paths(scene.cluster)
     if paths is None or scene.authority is None:
         return None
@@ -226,16 +196,15 @@ def _client(scene: _Scene) -> Step | None:
     return scene.step("prometheus-client", "issue Prometheus's client certificate", action, why)
 
 
-def _run(scene: _Scene, one: Program, *, changed: bool) -> Step | None:
+def _run(scene: Scene, one: Program, *, changed: bool) -> Step | None:
     unit = unit_of(scene.facts, one)
     marker = marker_in(render_unit(scene.watch, one))
-    version = release_of(scene.watch, one).version
     pending = scene.facts.host.file(note(one)).present
     if unit.active and unit.enabled and unit.marker == marker and not pending and not changed:
         return None
     if not unit.active:
         summary, why = f"start {one.title}", "it does not run"
-    elif unit.marker != marker or one is NODE_EXPORTER:  # which can't be reloaded
+    elif unit.marker != marker or one not in RELOADING:
         summary, why = f"restart {one.title}", "it was not started as it is to be now"
     else:
         summary, why = f"reload {one.title}", "its configuration is new to it"
@@ -244,22 +213,23 @@ def _run(scene: _Scene, one: Program, *, changed: bool) -> Step | None:
     if asked:
         is_prometheus = one is PROMETHEUS
         ready = asked.words("check", "ready", url=asked.url) if is_prometheus else asked.orders("config", "show")
-    action = RunProgram(one.product.name, version, marker, ready, note(one))
+    home = one.home(release_of(scene.watch, one).version)
+    action = RunProgram(one.product.name, home, marker, ready, note(one))
     return scene.step(f"{one.service}-run", summary, action, why)
 
 
-def _prove(scene: _Scene) -> Step:
+def _prove(scene: Scene) -> Step:
     action = ProveTargets(
         scene.cluster.name,
         tuple((host.name, host.scrape_url or host.metrics_url) for host in scene.cluster.hosts),
         access(scene.watch, PROMETHEUS),
-        tuple(note(one) for one in PROGRAMS),
+        tuple(note(one) for one in PROGRAMS if one is not GRAFANA),
         PROVE_SECONDS,
     )
     return scene.step("targets", f"see that Prometheus gets metrics of all {len(scene.cluster.hosts)} members", action)
 
 
-def _tell(scene: _Scene) -> Step | None:
+def _tell(scene: Scene) -> Step | None:
     wanted = record_text(scene.cluster, scene.watch, scene.inputs)
     seen = scene.facts.host.file(record_path(scene.cluster)).content
     if not scene.watch.receivers or seen == wanted.encode():

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks.cluster.spec import Release, bracket
-from tasks.cluster.spec_monitoring import TEXTFILE_DIRECTORY, Watch
+from tasks.cluster.spec_monitoring import (
+    TEXTFILE_DIRECTORY,
+    AlertmanagerSettings,
+    GrafanaSettings,
+    NodeExporterSettings,
+    PrometheusSettings,
+    Watch,
+)
 from tasks.releases.product import Product
 
 #: e_machine (elf.h) of those architectures of Prometheus's releases that etcd is released for, too.
@@ -23,6 +30,22 @@ def _product(name: str, programs: tuple[str, ...]) -> Product:
         programs=programs,
         machines=_MACHINES,
     )
+
+
+#: Grafana's own page has no listing, and from 12.1 on links to names with a build number; these are served beside them.
+_GRAFANA = Product(
+    name="grafana",
+    key="monitoring.grafana",
+    page="https://dl.grafana.com/oss/release",
+    tree="",
+    stem="grafana-{version}.linux-{arch}",
+    sums="{tarball}.sha256",
+    programs=("grafana",),
+    machines={"amd64": 62, "arm64": 183},
+    whole=True,
+    tops=("grafana-v{version}", "grafana-{version}"),
+    folder="bin",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +90,10 @@ class Program:
         """Where its binaries of a version are."""
         return f"{INSTALLED}/{self.product.name}-{version}"
 
+    def binary(self, version: str, name: str) -> str:
+        """Path of one of its binaries of a version."""
+        return "/".join(part for part in (self.home(version), self.product.folder, name) if part)
+
     def receipt(self, version: str) -> str:
         """The file there that says what was installed."""
         return f"{self.home(version)}/release.json"
@@ -80,8 +107,19 @@ NOTES = "/var/lib/etcd-flows/monitoring"
 PROMETHEUS = Program(_product("prometheus", ("prometheus", "promtool")), "prometheus", "Prometheus")
 ALERTMANAGER = Program(_product("alertmanager", ("alertmanager", "amtool")), "alertmanager", "Alertmanager")
 NODE_EXPORTER = Program(_product("node_exporter", ("node_exporter",)), "node_exporter", "node_exporter")
-#: In the order in which they are set up.
-PROGRAMS = (NODE_EXPORTER, ALERTMANAGER, PROMETHEUS)
+GRAFANA = Program(_GRAFANA, "grafana", "Grafana")
+#: In the order in which they are set up; Grafana only where it is asked for.
+PROGRAMS = (NODE_EXPORTER, ALERTMANAGER, PROMETHEUS, GRAFANA)
+
+#: Their tools, which check a configuration and ask the running program.
+TOOLS = {ALERTMANAGER: "amtool", PROMETHEUS: "promtool"}
+#: Those that take their configuration up when they are told to; others are restarted.
+RELOADING = (ALERTMANAGER, PROMETHEUS)
+
+
+def programs_of(watch: Watch) -> tuple[Program, ...]:
+    """Those that the cluster file asks for."""
+    return tuple(one for one in PROGRAMS if one is not GRAFANA or watch.grafana is not None)
 
 
 def program(name: str) -> Program:
@@ -100,17 +138,39 @@ def note(one: Program) -> str:
 
 def release_of(watch: Watch, one: Program) -> Release:
     """Which version of it the cluster file wants, and where from."""
-    if one is PROMETHEUS:
-        return watch.prometheus.release
-    return watch.alertmanager.release if one is ALERTMANAGER else watch.node_exporter.release
+    return settings_of(watch, one).release
+
+
+_Settings = PrometheusSettings | AlertmanagerSettings | NodeExporterSettings | GrafanaSettings
+
+
+def settings_of(watch: Watch, one: Program) -> _Settings:
+    """The cluster file's settings of it.
+
+    Raises:
+        KeyError: It is not asked for.
+    """
+    found: dict[Program, _Settings | None] = {
+        PROMETHEUS: watch.prometheus,
+        ALERTMANAGER: watch.alertmanager,
+        NODE_EXPORTER: watch.node_exporter,
+        GRAFANA: watch.grafana,
+    }
+    settings = found[one]
+    if settings is None:
+        raise KeyError(one.title)
+    return settings
+
+
+def executable(watch: Watch, one: Program, name: str) -> str:
+    """Path of a binary of the program, as the cluster file wants it."""
+    return one.binary(release_of(watch, one).version, name)
 
 
 def listening(watch: Watch, one: Program) -> str:
     """``address:port`` that it listens on; node_exporter on loopback always, since Prometheus is beside it."""
-    if one is NODE_EXPORTER:
-        return f"127.0.0.1:{watch.node_exporter.port}"
-    port = watch.prometheus.port if one is PROMETHEUS else watch.alertmanager.port
-    return f"{bracket(watch.listen_address)}:{port}"
+    address = "127.0.0.1" if one is NODE_EXPORTER else bracket(watch.listen_address)
+    return f"{address}:{settings_of(watch, one).port}"
 
 
 def reached(watch: Watch, one: Program) -> str:
@@ -144,14 +204,20 @@ class Access:
 
 def access(watch: Watch, one: Program) -> Access:
     """How Prometheus or Alertmanager is asked."""
-    tool = "promtool" if one is PROMETHEUS else "amtool"
-    scheme = "https" if watch.web.certificate else "http"
     client = f"{PROMETHEUS.etc}/client.yml" if watch.web.wanted else ""
-    return Access(f"{one.home(release_of(watch, one).version)}/{tool}", f"{scheme}://{reached(watch, one)}", client)
+    return Access(executable(watch, one, TOOLS[one]), url(watch, one), client)
+
+
+def url(watch: Watch, one: Program) -> str:
+    """Where it is reached on its own host."""
+    return f"{'https' if watch.web.certificate else 'http'}://{reached(watch, one)}"
 
 
 def arguments(watch: Watch, one: Program) -> tuple[str, ...]:
     """What it is started with."""
+    if one is GRAFANA:
+        home = one.home(release_of(watch, one).version)
+        return ("server", f"--homepath={home}", f"--config={one.etc}/grafana.ini")
     where: tuple[str, ...] = (f"--web.listen-address={listening(watch, one)}",)
     if one is NODE_EXPORTER:
         only = ("--collector.disable-defaults", "--collector.textfile")

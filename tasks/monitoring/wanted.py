@@ -10,15 +10,25 @@ from dataclasses import dataclass, field
 from tasks.cluster.spec import Cluster
 from tasks.cluster.spec_monitoring import Watch
 from tasks.errors import InputError
-from tasks.monitoring import alertmanager, prometheus
+from tasks.monitoring import alertmanager, grafana_host, prometheus
 from tasks.monitoring.actions import ConfigFile
 from tasks.monitoring.alertmanager import SecretFile
-from tasks.monitoring.programs import ALERTMANAGER, NOTES, PROGRAMS, PROMETHEUS, Program, note, release_of
+from tasks.monitoring.programs import (
+    ALERTMANAGER,
+    GRAFANA,
+    NOTES,
+    PROGRAMS,
+    PROMETHEUS,
+    Program,
+    note,
+    programs_of,
+    release_of,
+)
 from tasks.monitoring.scrape import tls_directory
 from tasks.monitoring.units import render_unit
 from tasks.monitoring.web import OPEN_NAMES, SECRET_NAMES, WebInputs, client_file, server_file
 
-#: Those that show pages and take orders over HTTP.
+#: Those that have TLS and a login by the exporter toolkit, and a tool that speaks to them.
 SERVERS = (PROMETHEUS, ALERTMANAGER)
 
 
@@ -30,11 +40,13 @@ class Inputs:
         own_rules: The operator's rule files: content by path.
         secrets: SHA-256 of all secrets, by path on the monitoring host.
         web: TLS and login.
+        grafana_password: SHA-256 of the password of Grafana's that is kept in the state directory; empty for none.
     """
 
     own_rules: Mapping[str, str]
     secrets: Mapping[str, str]
     web: WebInputs = field(default_factory=WebInputs)
+    grafana_password: str = ""
 
 
 def watch_of(cluster: Cluster) -> Watch:
@@ -85,10 +97,15 @@ def fact_paths(cluster: Cluster) -> tuple[frozenset[str], frozenset[str]]:
     for one in SERVERS:
         stat |= {f"{one.etc}/{name}" for name in SECRET_NAMES}
         contents |= {f"{one.etc}/{name}" for name in OPEN_NAMES}
-    for one in PROGRAMS:
+    contents |= {one.unit_file for one in PROGRAMS}
+    for one in programs_of(watch):
         version = release_of(watch, one).version
-        contents |= {one.unit_file, one.receipt(version)}
-        stat |= {note(one), one.data, *(f"{one.home(version)}/{name}" for name in one.product.programs)}
+        contents.add(one.receipt(version))
+        stat |= {note(one), one.data, *(one.binary(version, name) for name in one.product.programs)}
+    if watch.grafana:
+        contents.add(grafana_host.INI)
+        stat |= {grafana_host.PASSWORD, grafana_host.SECRET_KEY, *grafana_host.WEB_FILES}
+        stat |= set(grafana_host.files(watch, "")) - contents
     client = client_paths(cluster)
     if client:
         stat.add(client[0])
@@ -103,9 +120,11 @@ def _numbered(watch: Watch) -> dict[str, str]:
 
 def web_secrets(watch: Watch) -> tuple[SecretFile, ...]:
     """The secrets of TLS and login, and where they are kept."""
-    found = [SecretFile(f"{one.etc}/web.key", watch.web.key) for one in SERVERS if watch.web.key]
+    servers = SERVERS if watch.grafana is None else (*SERVERS, GRAFANA)
+    found = [SecretFile(f"{one.etc}/web.key", watch.web.key) for one in servers if watch.web.key]
+    asking = (PROMETHEUS,) if watch.grafana is None else (PROMETHEUS, GRAFANA)
     if watch.web.password:
-        found.append(SecretFile(f"{PROMETHEUS.etc}/web.password", watch.web.password))
+        found += [SecretFile(f"{one.etc}/web.password", watch.web.password) for one in asking]
     return tuple(found)
 
 
@@ -116,12 +135,17 @@ def _web(watch: Watch, one: Program, inputs: WebInputs) -> list[ConfigFile]:
     found = [ConfigFile(f"{one.etc}/web.yml", server_file(watch, inputs).encode(), 0o640, one.service)]
     if inputs.certificate:
         found.append(ConfigFile(f"{one.etc}/web.crt", inputs.certificate))
-    mine = [secret for secret in web_secrets(watch) if secret.path.startswith(f"{one.etc}/")]
-    found += [ConfigFile(secret.path, None, 0o640, one.service, secret.ref) for secret in mine]
+    found += _closed(watch, one)
     if one is PROMETHEUS:
         text = client_file(watch, f"{one.etc}/", inputs.name)
         found.append(ConfigFile(f"{one.etc}/client.yml", text.encode(), 0o640, one.service))
     return found
+
+
+def _closed(watch: Watch, one: Program) -> list[ConfigFile]:
+    """The program's own copies of the secrets of TLS and login."""
+    mine = [secret for secret in web_secrets(watch) if secret.path.startswith(f"{one.etc}/")]
+    return [ConfigFile(secret.path, None, 0o640, one.service, secret.ref) for secret in mine]
 
 
 def files_of(
@@ -130,7 +154,7 @@ def files_of(
     """All files of a program that this run looks after.
 
     Args:
-        parts: Of Alertmanager's configuration, as found on the host.
+        parts: Of Alertmanager's configuration, by path on the host; this cluster's is among them.
         ca: Certificate that the members' metrics over https are checked against.
     """
     watch = watch_of(cluster)
@@ -145,15 +169,19 @@ def files_of(
             found.append(ConfigFile(client[1].replace("client.crt", "ca.crt"), ca))
         return (*found, *_web(watch, one, inputs.web), unit)
     if one is ALERTMANAGER:
-        mine = alertmanager.part(cluster, watch)
         path = alertmanager.part_path(cluster.name)
-        whole = alertmanager.main_file({**parts, path: mine})
+        whole = alertmanager.main_file(parts)
         group = one.service
         return (
             *(ConfigFile(s.path, None, 0o640, group, s.ref) for s in alertmanager.secret_files(cluster, watch)),
-            ConfigFile(path, mine.encode(), 0o640, group),
+            ConfigFile(path, parts[path].encode(), 0o640, group),
             ConfigFile(f"{one.etc}/alertmanager.yml", whole.encode(), 0o640, group),
             *_web(watch, one, inputs.web),
             unit,
         )
+    if one is GRAFANA:
+        found = [ConfigFile(path, text.encode()) for path, text in grafana_host.files(watch, inputs.web.name).items()]
+        if inputs.web.certificate:
+            found.append(ConfigFile(grafana_host.WEB_FILES[0], inputs.web.certificate))
+        return (*found, *_closed(watch, one), unit)
     return (unit,)

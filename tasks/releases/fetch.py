@@ -43,6 +43,11 @@ class Wanted:
         return self.product.tarball(self.version, self.arch)
 
     @property
+    def sums(self) -> str:
+        """Name of the file of sums beside it."""
+        return self.product.sums_of(self.tarball)
+
+    @property
     def pin(self) -> str:
         """The key by which its sum is pinned."""
         return f"{self.product.key}.release.sha256"
@@ -151,7 +156,7 @@ def _expected(found: tuple[Candidate, ...], wanted: Wanted) -> tuple[Candidate, 
         f"there is nothing to check {wanted.product.name} {wanted.version} for {wanted.arch} against: no "
         + " and no ".join(candidate.shown_sums for candidate in found),
         state="no host was touched",
-        remedy=f"put the release's {wanted.product.sums} beside the tarball, or pin its sum: {wanted.pin} in the file",
+        remedy=f"put the release's {wanted.sums} beside the tarball, or pin its sum: {wanted.pin} in the file",
     )
 
 
@@ -193,7 +198,7 @@ def _store(
             raise ReleaseError(
                 f"{candidate.shown_tarball} is not what it should be: its SHA-256 is {got}, {against} says {expected}",
                 state="it was thrown away; no host was touched",
-                remedy=f"get the release and its {wanted.product.sums} again from {wanted.product.page}; if they still "
+                remedy=f"get the release and its {wanted.sums} again from {wanted.product.page}; if they still "
                 "differ, somebody has changed one of them"
                 + (f", or {wanted.pin} is that of another version or architecture" if pinned else ""),
             )

@@ -23,6 +23,7 @@ _TIMEOUT = httpx.Timeout(30.0, connect=10.0)  # seconds without a byte; a slow d
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CHUNK = 1 << 18
 _SUMS_LIMIT = 1 << 20
+_BARE_SUM = re.compile(r"[0-9a-fA-F]{64}")  # the whole of a file of sums that belongs to one tarball
 _SUM_LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+[*]?(\S+)")
 
 
@@ -87,9 +88,11 @@ def candidates(product: Product, source: str, version: str, arch: str) -> tuple[
     else:
         base, login = _without_login(base)
     if base.endswith((".tar.gz", ".tgz")):
-        return (Candidate(base, f"{base.rpartition('/')[0]}/{product.sums}", local, product.key, login),)
+        place, _, own = base.rpartition("/")
+        return (Candidate(base, f"{place}/{product.sums_of(own)}", local, product.key, login),)
     places = product.places(base, version)[: 1 if source == "official" else None]
-    return tuple(Candidate(f"{place}/{name}", f"{place}/{product.sums}", local, product.key, login) for place in places)
+    sums = product.sums_of(name)
+    return tuple(Candidate(f"{place}/{name}", f"{place}/{sums}", local, product.key, login) for place in places)
 
 
 def _without_login(url: str) -> tuple[str, tuple[str, str] | None]:
@@ -123,6 +126,8 @@ def read_sums(candidate: Candidate) -> dict[str, str] | None:
             return None
         content = b"".join(pieces)
     lines = content.decode(errors="replace").splitlines()
+    if len(lines) == 1 and _BARE_SUM.fullmatch(lines[0].strip()):
+        return {candidate.name: lines[0].strip().lower()}
     matches = (_SUM_LINE.fullmatch(line.strip()) for line in lines)
     return {match[2].rpartition("/")[2]: match[1].lower() for match in matches if match}
 

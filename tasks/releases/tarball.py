@@ -47,9 +47,9 @@ def inspect(product: Product, tarball: Path, version: str, arch: str) -> Mapping
         with tarfile.open(tarball, "r|gz") as archive:
             for member in archive:
                 path = _safe(member.name, tarball)
-                wanted = path.name in product.programs and len(path.parts) <= 2 and member.isfile()
+                wanted = product.is_program(path.parts) and member.isfile()
                 if wanted and (content := archive.extractfile(member)) is not None:
-                    _check_top(product, path, product.top(version, arch), tarball)
+                    _check_top(product, path, product.known_tops(version, arch), tarball)
                     found[path.name] = _examine(product, content, member, arch, tarball)
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ReleaseError(
@@ -76,12 +76,12 @@ def _safe(name: str, tarball: Path) -> PurePosixPath:
     return path
 
 
-def _check_top(product: Product, path: PurePosixPath, wanted: str, tarball: Path) -> None:
+def _check_top(product: Product, path: PurePosixPath, wanted: tuple[str, ...], tarball: Path) -> None:
     """A release has one directory that says what it is; a tarball packed flat says nothing, and that is accepted."""
-    top = path.parts[0] if len(path.parts) == 2 else wanted
-    if top.startswith(product.stem.partition("{")[0]) and top != wanted:
+    top = path.parts[0] if len(path.parts) > 1 else wanted[0]
+    if top.startswith(product.stem.partition("{")[0]) and top not in wanted:
         raise ReleaseError(
-            f"{tarball} holds {top}, wanted is {wanted}",
+            f"{tarball} holds {top}, wanted is {wanted[0]}",
             remedy=f"correct {product.key}.version or the source of the release",
         )
 

@@ -82,6 +82,7 @@ def test_the_full_example_has_every_key() -> None:
         "PrometheusSection": [data["monitoring"]["prometheus"]],
         "AlertmanagerSection": [data["monitoring"]["alertmanager"]],
         "NodeExporterSection": [data["monitoring"]["node_exporter"]],
+        "GrafanaSection": [data["monitoring"]["grafana"]],
         "ReceiverSection": data["monitoring"]["receivers"],
         "WebhookSection": [one.get("webhook", {}) for one in data["monitoring"]["receivers"]],
         "SlackSection": [one.get("slack", {}) for one in data["monitoring"]["receivers"]],

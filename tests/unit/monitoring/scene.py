@@ -35,6 +35,7 @@ class MonitoringHost:
         self.files: dict[str, FileFact] = {}
         self.units: dict[str, UnitFact] = {}
         self.accounts: set[str] = set()
+        self.kept = b""  # Grafana's password with the operator
 
     def facts(self, cluster: Cluster) -> WatchFacts:
         """What a run of this cluster sees."""
@@ -43,6 +44,7 @@ class MonitoringHost:
         shown = {path: fact if path in contents else replace(fact, content=None) for path, fact in seen.items()}
         roots = tuple(f"{one.clusters}/" for one in PROGRAMS)
         below = frozenset(path for path in self.files if path.startswith(roots))
+        below |= {path.rpartition("/")[0] for path in self.files if path.endswith("/release.json")}
         parts = {
             path: (fact.content or b"").decode()
             for path, fact in self.files.items()
@@ -53,7 +55,10 @@ class MonitoringHost:
 
     def plan(self, cluster: Cluster, inputs: Inputs | None = None) -> Plan:
         """What enable-monitoring would do now."""
-        return plan_watch(cluster, self.facts(cluster), inputs or Inputs({}, {}), None)
+        given = inputs or Inputs({}, {})
+        if self.kept:
+            given = replace(given, grafana_password=hashlib.sha256(self.kept).hexdigest())
+        return plan_watch(cluster, self.facts(cluster), given, None)
 
     def put(self, path: str, content: bytes, mode: int = 0o644, group: str = "root") -> None:
         """Have a file there."""
@@ -73,6 +78,10 @@ class MonitoringHost:
                 unit = program(action.name)
                 self.units[unit.unit] = UnitFact(True, True, True, unit.unit_file, action.marker)
                 self.put(action.note, b"")
+            case actions.KeepPassword() as action:
+                self._keep(action)
+            case actions.ProveGrafana(note=note):
+                self.files.pop(note, None)
             case actions.ProveTargets(notes=notes):
                 for note in notes:
                     self.files.pop(note, None)
@@ -81,11 +90,17 @@ class MonitoringHost:
             case _:
                 raise AssertionError(f"the scene does not know {step.action}")
 
+    def _keep(self, action: actions.KeepPassword) -> None:
+        there = self.files.get(action.path)
+        self.kept = (there.content if there else None) or self.kept or b"made"
+        self.put(action.path, self.kept, 0o640, action.group)
+        self.put(action.secret_key, b"key", 0o640, action.group)
+
     def _install(self, name: str, version: str) -> None:
         one = program(name)
         sums = {}
         for binary in one.product.programs:
-            self.put(f"{one.home(version)}/{binary}", binary.encode(), 0o755)
+            self.put(one.binary(version, binary), binary.encode(), 0o755)
             sums[binary] = hashlib.sha256(binary.encode()).hexdigest()
         self.put(one.receipt(version), json.dumps({"binaries": sums}).encode())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import json
 from dataclasses import replace
@@ -11,11 +12,11 @@ import yaml
 
 from tasks.cluster.spec import Cluster
 from tasks.errors import InputError, Refused
-from tasks.monitoring import alertmanager
+from tasks.monitoring import alertmanager, grafana_host
 from tasks.monitoring.actions import Configure, ProveReceivers
 from tasks.monitoring.look import UnitFact
-from tasks.monitoring.plan import refusals
 from tasks.monitoring.programs import PROMETHEUS, arguments
+from tasks.monitoring.refusals import refusals
 from tasks.monitoring.wanted import Inputs, watch_of, web_secrets
 from tasks.monitoring.web import WebInputs, hashed, kept_hash
 from tests.unit.cluster.files import MINIMAL, cluster
@@ -220,6 +221,93 @@ def test_a_password_keeps_its_hash() -> None:
     assert hashed("x" * 100, None)
     assert kept_hash('{"ops": "h"}', "ops") == "h"
     assert kept_hash("[", "ops") is None
+
+
+GRAFANA = "grafana: {}"
+
+
+def test_grafana_from_nothing_to_nothing_to_do_and_cut_off_after_any_step() -> None:
+    spec = watched(GRAFANA)
+    whole = settled(spec)
+    assert {name for name in names(MonitoringHost(), spec) if "grafana" in name} == {
+        *("grafana-account", "grafana-release", "grafana-password", "grafana-config", "grafana-run", "grafana"),
+    }
+    for done in range(len(MonitoringHost().plan(spec).steps)):
+        host = MonitoringHost()
+        for step in host.plan(spec).steps[:done]:
+            host.carry_out(step)
+        settled(spec, host=host)
+        assert (host.files, host.units, host.kept) == (whole.files, whole.units, whole.kept), done
+
+
+def test_changed_dashboards_are_proven_and_nothing_is_restarted() -> None:
+    spec = watched(GRAFANA)
+    host = settled(spec)
+    host.put(f"{grafana_host.DASHBOARDS}/etcd-member.json", b"{}")
+    assert names(host, spec) == ["grafana-config", "grafana"]
+
+
+def test_a_changed_setting_of_grafana_restarts_it_alone() -> None:
+    host = settled(watched(GRAFANA))
+    steps = host.plan(watched("grafana: {port: 3001}")).steps
+    assert [step.summary for step in steps if step.name == "grafana-run"] == ["restart Grafana"]
+    assert "prometheus-run" not in [step.name for step in steps]
+
+
+def test_a_second_operator_gets_the_password_that_the_host_has() -> None:
+    host = settled(watched(GRAFANA))
+    made, host.kept = host.kept, b""
+    (step,) = [one for one in host.plan(watched(GRAFANA, name="prod-b")).steps if one.name == "grafana-password"]
+    assert step.summary.startswith("fetch")
+    host.carry_out(step)
+    assert host.kept == made
+
+
+def test_grafana_s_file_holds_no_secret_and_lets_nobody_in() -> None:
+    web = "web: {certificate: ./m.crt, key: file:/k, user: ops, password: env:P}"
+    spec = cluster(f"{MINIMAL}monitoring: {{host: {{machine: 10.0.0.21, {web}}}, grafana: {{}}}}\n")
+    files = grafana_host.files(watch_of(spec), "mon.example.com")
+    read = configparser.ConfigParser(interpolation=None)
+    read.read_string(files[grafana_host.INI])
+    assert read["security"]["admin_password"] == "$__file{/etc/grafana/admin.password}"
+    assert (read["server"]["protocol"], read["security"]["cookie_secure"]) == ("https", "true")
+    assert not any(
+        read.getboolean(section, key)
+        for section, key in (
+            ("auth.anonymous", "enabled"),
+            ("users", "allow_sign_up"),
+            ("snapshots", "external_enabled"),
+        )
+    )
+    assert not any(read.getboolean("analytics", key) for key in read["analytics"])
+    (source,) = [text for path, text in files.items() if "datasources" in path]
+    (entry,) = yaml.safe_load(source)["datasources"]
+    assert entry["url"] == "https://127.0.0.1:9090"
+    assert entry["jsonData"]["serverName"] == "mon.example.com"
+    assert entry["secureJsonData"]["basicAuthPassword"] == "$__file{/etc/grafana/web.password}"
+
+
+def test_of_two_versions_the_newer_stays_until_no_file_wants_it() -> None:
+    older, newer = watched("prometheus: {version: 3.5.3}"), watched("prometheus: {version: 3.10.0}", name="prod-b")
+    host = settled(older)
+    settled(newer, host=host)
+    plan = host.plan(older)
+    assert plan.empty, [step.summary for step in plan.steps]
+    assert "Prometheus 3.10.0 stays" in plan.notes[0]
+    assert host.plan(newer).empty
+    settled(watched("prometheus: {version: 3.5.3}", name="prod-b"), host=host)
+    assert "prometheus-3.5.3" in (host.files[PROMETHEUS.unit_file].content or b"").decode()
+    assert host.plan(older).empty
+
+
+def test_a_newer_version_that_never_arrived_holds_nobody_up() -> None:
+    older, newer = watched("prometheus: {version: 3.5.3}"), watched("prometheus: {version: 3.10.0}", name="prod-b")
+    host = settled(older)
+    for step in host.plan(newer).steps:
+        if step.name != "prometheus-release":
+            host.carry_out(step)
+    settled(older, host=host)
+    assert "prometheus-3.5.3" in (host.files[PROMETHEUS.unit_file].content or b"").decode()
 
 
 def test_metrics_over_https_need_the_operator_s_ca() -> None:
