@@ -96,6 +96,9 @@ def _rendered(board: Board) -> str:
     built = made.build()
     for number, placed in enumerate(built.panels or [], 1):
         placed.id_val = number
+    # What the library says of intervals in every variable is unknown to Grafana's own schema.
+    for variable in (built.templating and built.templating.list_val) or []:
+        variable.auto = variable.auto_min = variable.auto_count = None
     return json.dumps(built, cls=JSONEncoder, indent=1, ensure_ascii=False) + "\n"
 
 
