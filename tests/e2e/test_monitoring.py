@@ -1,4 +1,4 @@
-"""enable-monitoring on a real host: real Prometheus and Alertmanager, from the members' metrics to a webhook.
+"""enable-monitoring on a real host: real Prometheus and Alertmanager, from the members' metrics to whoever is told.
 
 The tests of this module share one site and follow one another, as an operator's week would.
 """
@@ -6,160 +6,41 @@ The tests of this module share one site and follow one another, as an operator's
 from __future__ import annotations
 
 import base64
-import http.server
 import json
 import ssl
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tasks.cluster.load import load_cluster
-from tasks.pki.authority import load_authority
-from tasks.pki.leaves import LeafSpec
+from tests.e2e import monitored
 from tests.e2e.conftest import MakeProduct
-from tests.e2e.product import Done, Product, leftovers, tree
-from tests.lab.debian import PackagesUnavailable
-from tests.lab.hosts import LabHost
+from tests.e2e.monitored import OWN_RULES, SLACK_KEY, TOKEN, WEB_PASSWORD, Site, eventually
+from tests.e2e.product import etcdctl, leftovers, tree
 from tests.lab.lab import Lab
-from tests.lab.system import outside
-from tests.monitoring.mirror import mirror, templates
+from tests.monitoring import sinks
+from tests.monitoring.sinks import Hook
 
-PATIENCE = 120.0
-WEB_PASSWORD = "hunter2-of-the-web"
-PROMETHEUS = "http://127.0.0.1:9090"
 CONFIG = ("/etc/prometheus", "/etc/alertmanager", "/etc/systemd/system", "/var/lib/etcd-flows/monitoring")
-OWN_RULES = """\
-groups:
-  - name: team
-    interval: 1s
-    rules:
-      - alert: TeamMemberGone
-        expr: up{job="etcd", cluster="prod-a"} == 0
-        labels: {severity: critical}
-"""
-
-
-@dataclass
-class Hook:
-    """A server that alerts are posted to; it keeps them, and refuses those to ``/refuse``."""
-
-    url: str
-    got: list[dict[str, Any]] = field(default_factory=list)
-    tokens: set[str | None] = field(default_factory=set)
-
-    def alerts(self, name: str, status: str) -> list[dict[str, Any]]:
-        """What has come of one alert."""
-        every = [alert for post in list(self.got) for alert in post["alerts"]]
-        return [alert for alert in every if alert["labels"]["alertname"] == name and alert["status"] == status]
 
 
 @pytest.fixture(scope="module")
 def hook(lab: Lab) -> Iterator[Hook]:
-    found = Hook("")
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            refused = self.path == "/refuse"
-            if not refused:
-                found.tokens.add(self.headers.get("authorization"))
-                found.got.append(json.loads(body))
-            self.send_response(403 if refused else 200)
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("198.18.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        found.url = f"http://198.18.0.1:{server.server_address[1]}"
-        yield found
-        server.shutdown()
-
-
-@dataclass
-class Site:
-    """Three members, a monitoring host, and the operator."""
-
-    product: Product
-    hosts: list[LabHost]
-    watcher: LabHost
-    content: dict[str, Any]
-
-    def change(self, **keys: Any) -> None:
-        """Write the cluster file anew with other keys below ``monitoring``."""
-        monitoring = {**self.content["monitoring"], **keys}
-        self.content = {**self.content, "monitoring": monitoring}
-        self.product.write(self.content)
-
-    def enable(self, code: int = 0) -> Done:
-        done = self.product.run("enable-monitoring", ALERT_TOKEN="t0p-secret", WEB_PASSWORD=WEB_PASSWORD)
-        assert done.code == code, done.output
-        return done
-
-    def query(self, expr: str) -> list[dict[str, Any]]:
-        """What Prometheus says."""
-        tool = "$(echo /opt/etcd-flows/prometheus-*/promtool)"
-        found: list[dict[str, Any]] = json.loads(
-            self.watcher.exec(f"{tool} query instant -o json {PROMETHEUS} '{expr}'")
-        )
-        return found
-
-    def pids(self) -> list[str]:
-        """Processes of all three programs, and how often they were restarted."""
-        shown = "systemctl show -p MainPID -p NRestarts -p ExecMainStartTimestamp --value"
-        return [self.watcher.exec(f"{shown} {unit}") for unit in ("prometheus", "alertmanager", "node_exporter")]
-
-
-def eventually(what: Callable[[], object], words: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < end, f"not within {PATIENCE:g} s: {words}"
-        time.sleep(0.5)
-
-
-def releases() -> dict[str, Any]:
-    """Keys of the monitoring section: the programs from a mirror."""
-    try:
-        top, versions = outside(mirror)
-    except PackagesUnavailable as error:
-        pytest.skip(f"NOT RUN: {error}")
-    return {name: {"version": version, "release": {"source": str(top)}} for name, version in versions.items()}
+    with sinks.hook(monitored.HERE) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, make_product: MakeProduct, hook: Hook) -> Site:
-    keys = releases()
-    product, (*hosts, watcher) = make_product(), lab.fresh(4)
-    watcher.exec("mkdir -p /usr/share/prometheus/alertmanager")
-    for path, text in templates().items():
-        watcher.write(path, text)
-    keys["prometheus"]["interval"] = "1s"
-    keys["alertmanager"] |= {"group_wait": "1s", "group_interval": "1s"}
-    ssh = {name: value for name, value in watcher.ssh_spec()["ssh"].items()}
-    receivers = [{"name": "oncall", "webhook": {"url": f"{hook.url}/oncall", "token": "env:ALERT_TOKEN"}}]
-    (product.directory / "team.rules.yml").write_text(OWN_RULES)
-    monitoring = {
-        "host": {"machine": watcher.address, "ssh": ssh},
-        "receivers": receivers,
-        "rules": ["./team.rules.yml"],
-        **keys,
-    }
-    content = product.describe(hosts, monitoring=monitoring)
-    product.bootstrap()
-    return Site(product, hosts, watcher, content)
+def site(lab: Lab, make_product: MakeProduct, hook: Hook) -> Iterator[Site]:
+    with monitored.site(lab, make_product, hook) as made:
+        yield made
 
 
 def test_set_up_from_tarballs_and_proven(site: Site, hook: Hook) -> None:
-    planned = site.product.must("enable-monitoring", "--plan", ALERT_TOKEN="t0p-secret").json["plan"]
+    planned = site.product.must("enable-monitoring", "--plan").json["plan"]
     assert [phase["name"] for phase in planned["phases"]] == [
         "prepare the monitoring host",
         "configure",
@@ -172,20 +53,44 @@ def test_set_up_from_tarballs_and_proven(site: Site, hook: Hook) -> None:
     assert {target["state"] for target in done.json["targets"]} == {"up"}
     assert [target["member"] for target in done.json["targets"]] == [host.name for host in site.hosts]
     assert hook.alerts("EtcdFlowsTest", "firing"), "the test alert"
-    assert hook.tokens == {"Bearer t0p-secret"}
+    assert hook.tokens == {f"Bearer {TOKEN}"}
+    (message,) = [one for one in hook.slack if "EtcdFlowsTest" in json.dumps(one)]
+    assert message["channel"] == "#etcd"
+    (mail,) = site.mail.got
+    assert (mail.to, mail.sender, mail.encrypted) == (["oncall@example.com"], "etcd@example.com", True)
+    assert "EtcdFlowsTest" in mail.subject
+    assert "test alert of etcd-flows to mail; nothing is wrong with prod-a" in mail.text
+    assert site.mail.refused == 0
     users = site.watcher.exec("ps -o user:20= -o comm= -e")
     for name in ("prometheus", "alertmanager"):
         assert f"{name} {name}" in " ".join(users.split()), users
     assert leftovers(site.watcher) == []
 
 
-def test_the_secret_is_in_one_closed_file(site: Site) -> None:
-    found = site.watcher.exec("grep -rl t0p-secret /etc /var/lib/etcd-flows /opt/etcd-flows 2>/dev/null; true").split()
-    assert len(found) == 1
-    assert site.watcher.exec(f"stat -c '%a %U:%G' {found[0]}").strip() == "640 root:alertmanager"
-    assert "t0p-secret" not in site.watcher.exec(
-        "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; journalctl -o cat --no-pager"
-    )
+def test_each_secret_is_in_one_closed_file(site: Site) -> None:
+    for secret in (TOKEN, SLACK_KEY, site.mail.password):
+        words = f"grep -rl {secret} /etc /var/lib/etcd-flows /opt/etcd-flows 2>/dev/null; true"
+        (found,) = site.watcher.exec(words).split()
+        assert site.watcher.exec(f"stat -c '%a %U:%G' {found}").strip() == "640 root:alertmanager"
+        said = site.watcher.exec("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; journalctl -o cat --no-pager")
+        assert secret not in said
+
+
+def test_members_answer_the_monitoring_host_and_nobody_without_a_certificate(site: Site) -> None:
+    """Over https, by the certificate that was issued for Prometheus."""
+    folder = "/etc/prometheus/clusters/etcd-prod-a.tls"
+    assert site.watcher.exec(f"stat -c '%a %U:%G' {folder}/client.key").strip() == "640 root:prometheus"
+    curl = f"curl -s -m 20 --cacert {folder}/ca.crt"
+    client = f"--cert {folder}/client.crt --key {folder}/client.key"
+    for host in site.hosts:
+        url = f"https://{host.address}:2381"
+        said = {path: site.watcher.exec(f"{curl} -f {client} {url}/{path}") for path in ("livez", "readyz", "health")}
+        assert said["livez"].strip() == said["readyz"].strip() == "ok"
+        assert json.loads(said["health"])["health"] == "true"
+        assert "etcd_server_has_leader 1" in site.watcher.exec(f"{curl} -f {client} {url}/metrics")
+        assert site.watcher.exec_result(f"{curl} {url}/metrics").returncode != 0
+    scraped = {row["metric"]["instance"] for row in site.query('up{job="etcd", cluster="prod-a"} == 1')}
+    assert scraped == {f"{host.address}:2381" for host in site.hosts}
 
 
 def test_a_rerun_has_nothing_to_do(site: Site) -> None:
@@ -194,13 +99,14 @@ def test_a_rerun_has_nothing_to_do(site: Site) -> None:
     assert done.json["plan"]["empty"] is True
     assert tree(site.watcher, *CONFIG) == before
     assert site.pids() == pids
-    text = site.product.run("enable-monitoring", as_json=False, ALERT_TOKEN="t0p-secret")
+    text = site.product.run("enable-monitoring", as_json=False)
     assert "nothing to do" in text.stdout
 
 
 def test_what_the_flows_know_reaches_prometheus(site: Site) -> None:
     """check-cluster writes it on the monitoring host over SSH, where node_exporter reads it."""
-    checked = site.product.must("check-cluster", ALERT_TOKEN="t0p-secret").json
+    site.product.must("snapshot-backup")
+    checked = site.product.must("check-cluster").json
     assert "Prometheus is not told" not in json.dumps(checked)
     ends = 'etcd_flows_certificate_not_after_timestamp_seconds{cluster="prod-a"}'
     names = {host.name for host in site.hosts}
@@ -213,17 +119,55 @@ def test_what_the_flows_know_reaches_prometheus(site: Site) -> None:
     assert leftovers(site.watcher) == []
 
 
-def test_a_member_that_is_killed_is_told_and_so_is_its_return(site: Site, hook: Hook) -> None:
-    site.hosts[1].exec("systemctl stop etcd")
-    eventually(lambda: hook.alerts("TeamMemberGone", "firing"), "the alert at the webhook")
-    (alert, *_) = hook.alerts("TeamMemberGone", "firing")
-    assert alert["labels"]["member"] == site.hosts[1].name
-    assert any(row["metric"]["alertname"] == "EtcdMemberDown" for row in site.query("ALERTS"))
+def test_a_member_that_dies_is_told_and_so_is_its_return(site: Site, hook: Hook) -> None:
+    """And while a second one takes the quorum away, that is told, and no longer who else is down."""
+    first, second = site.hosts[1:]
+    first.power_cut()
+    eventually(lambda: site.told("EtcdMemberDown", "firing", member=first.name), "that a member is down")
+    eventually(lambda: hook.alerts("TeamMemberGone", "firing"), "the team's own alert")
     done = site.enable(code=1)
     assert done.json["plan"]["empty"] is True, "a member that is down is no reason to change anything"
-    assert {target["member"]: target["state"] for target in done.json["targets"]}[site.hosts[1].name] == "down"
-    site.hosts[1].exec("systemctl start etcd")
-    eventually(lambda: hook.alerts("TeamMemberGone", "resolved"), "that it is over")
+    assert {target["member"]: target["state"] for target in done.json["targets"]}[first.name] == "down"
+
+    second.exec("systemctl stop etcd")
+    eventually(lambda: site.told("EtcdQuorumLost", "firing"), "that the quorum is lost")
+    silent = {first.name: "suppressed", second.name: "suppressed"}
+    eventually(lambda: site.known("EtcdMemberDown") == silent, "that it silences what follows from it")
+    time.sleep(4)  # four times as long as more alerts of a group wait
+    assert not any(one["labels"]["member"] == second.name for one in hook.alerts("EtcdMemberDown", "firing"))
+
+    second.exec("systemctl start --no-block etcd")
+    first.boot()
+    for alert in ("EtcdQuorumLost", "EtcdMemberDown"):
+        eventually(lambda alert=alert: site.told(alert, "resolved"), f"that {alert} is over")  # type: ignore[misc]
+    eventually(lambda: hook.alerts("TeamMemberGone", "resolved"), "that the team's alert is over")
+
+
+def test_a_full_database_is_told_and_so_is_the_cure(site: Site, hook: Hook) -> None:
+    host = site.hosts[0]
+    host.exec("head -c 1000000 /dev/zero | tr '\\0' x >/tmp/value")
+
+    def refused() -> bool:
+        done = host.exec_result("for n in $(seq 20); do etcdctl put fill/$n </tmp/value || exit 1; done")
+        return "database space exceeded" in done.stderr
+
+    eventually(lambda: refused() and site.told("EtcdNoSpace", "firing", member=host.name), "that it is full")
+    eventually(lambda: site.told("EtcdQuotaNearlyUsed", "firing"), "that the quota is used")
+    (status,) = json.loads(etcdctl(host, "endpoint status -w json"))
+    etcdctl(host, "del --prefix fill/")
+    etcdctl(host, f"compact {status['Status']['header']['revision']}")
+    for member in site.hosts:
+        etcdctl(member, "defrag")
+    etcdctl(host, "alarm disarm")
+    eventually(lambda: site.told("EtcdNoSpace", "resolved"), "that there is room again")
+    etcdctl(host, "put room yes")
+
+
+def test_an_old_backup_is_told_until_there_is_a_new_one(site: Site) -> None:
+    """The last one was made some tests ago, and may be half a minute old."""
+    eventually(lambda: site.told("EtcdBackupTooOld", "firing", store="local"), "that the backup is old")
+    site.product.must("snapshot-backup")
+    eventually(lambda: site.told("EtcdBackupTooOld", "resolved", store="local"), "that there is a new one")
 
 
 def test_changed_configuration_reloads_and_a_broken_rule_never_goes_live(site: Site) -> None:
@@ -302,13 +246,7 @@ def test_a_host_without_room_says_so_and_goes_on(site: Site) -> None:
 
 
 def test_tls_and_a_login_on_an_address_of_the_network(site: Site) -> None:
-    authority = load_authority(load_cluster(str(site.product.file)).cluster.pki)
-    assert authority is not None
-    leaf = LeafSpec("mon", "mon", None, ("server",), (site.watcher.address,), "ec-p256", 30)
-    made = authority.issue(leaf, datetime.now(UTC))
-    (site.product.directory / "mon.crt").write_bytes(made.cert_pem)
-    (site.product.directory / "mon.key").write_bytes(made.key_pem)
-    (site.product.directory / "mon.key").chmod(0o600)
+    monitored.certificate(site.product, "mon", site.watcher.address)
     web = {"certificate": "./mon.crt", "key": "file:./mon.key", "user": "ops", "password": "env:WEB_PASSWORD"}
     host = site.content["monitoring"]["host"]
     site.change(host={**host, "listen_address": site.watcher.address, "web": web})
