@@ -87,12 +87,17 @@ class Sshd:
         self.process = subprocess.Popen([BINARY, "-D", "-f", str(config), "-E", str(self.directory / "log")])
         until = time.monotonic() + 10
         while time.monotonic() < until:
-            try:
-                socket.create_connection((self.address, self.port), 1).close()
+            if self.listens():
                 return self
-            except OSError:
-                time.sleep(0.02)
+            time.sleep(0.02)
         raise RuntimeError((self.directory / "log").read_text())
+
+    def listens(self) -> bool:
+        try:
+            socket.create_connection((self.address, self.port), 1).close()
+        except OSError:
+            return False
+        return True
 
     def children(self) -> list[int]:
         assert self.process
@@ -123,6 +128,10 @@ class Sshd:
             self.process.terminate()
             self.process.wait(10)
             self.process = None
+            until = time.monotonic() + 60
+            while self.listens():  # a child that was just forked, for the probe above say, has the socket too
+                assert time.monotonic() < until, "sshd has ended, and its port is still open"
+                time.sleep(0.02)
 
     def host(self, **ssh: object) -> Host:
         settings = Ssh(
