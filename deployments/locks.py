@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from deployments.errors import show_error
+from deployments.errors import error_json, show_error
 from deployments.loading import load
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, InputError, LockHeld, Several
@@ -35,7 +35,7 @@ def run_list(cluster: str, *, as_json: bool) -> int:
     rows = [(host, entry, found[entry.session]) for host, entries in seen.items() for entry in entries]
     if as_json:
         locks = [_record(host, entry, holder) for host, entry, holder in rows]
-        failed = [{"host": error.host, "message": error.message, "remedy": error.remedy} for error in errors]
+        failed = [error_json(error) for error in errors]
         click.echo(json.dumps({"ok": not errors, "cluster": spec.name, "locks": locks, "errors": failed}, indent=2))
         return 1 if errors else 0
     if rows:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from deployments.errors import show_error
+from deployments.errors import error_json, show_error
 from deployments.loading import load
 from tasks.errors import EtcdFlowsError
 from tasks.reporting.human import duration, visible
@@ -40,7 +40,7 @@ def run_list(cluster: str, *, as_json: bool) -> int:
             store.close()
     noted = merged(found)
     if as_json:
-        failed = [{"message": error.message, "remedy": error.remedy} for error in errors]
+        failed = [error_json(error) for error in errors]
         records = [_record(one) for one in noted]
         click.echo(
             json.dumps({"ok": not errors, "cluster": spec.name, "restores": records, "errors": failed}, indent=2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -20,6 +19,7 @@ from deployments.demo import cluster, processes
 from tasks.cluster.load import load_cluster
 from tasks.cluster.spec import Cluster
 from tasks.etcd.members import etcdctl
+from tests.outputs import assert_as_published
 
 ROOT = Path(__file__).parents[1]
 CLI = (sys.executable, "-m", "deployments.cli")
@@ -66,7 +66,7 @@ class Loopback:
             check=False,
         )
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
-        printed: dict[str, Any] = json.loads(done.stdout) if done.stdout else {}
+        printed: dict[str, Any] = assert_as_published(words[0], done.stdout) if done.stdout else {}
         return {**printed, "stderr": done.stderr}
 
     def ctl(self, member: str, command: str) -> str:

@@ -20,7 +20,7 @@ import yaml
 
 from tests.lab.hosts import LabHost
 from tests.lab.lab import Lab
-from tests.outputs import assert_as_published
+from tests.outputs import assert_as_published, name_of
 
 ROOT = Path(__file__).parents[2]
 CLI = (sys.executable, "-m", "deployments.cli")
@@ -127,7 +127,8 @@ class Product:
             process.wait()
             raise
         if as_json and out.strip():
-            assert_as_published(verb, out)
+            group = program[len(CLI) :] if program[: len(CLI)] == CLI else ()
+            assert_as_published(name_of(*group, verb), out)
         return Done(process.returncode, out, err)
 
     def must(self, *words: str, **options: Any) -> Done:

@@ -20,6 +20,7 @@ import pytest
 from tests.e2e.product import KILLED, TIMEOUT, Done, Product, assert_healthy, leftovers
 from tests.lab.hosts import LabHost
 from tests.lab.system import wait_until
+from tests.outputs import assert_as_published
 
 Fresh = Callable[[int], list[LabHost]]
 
@@ -91,7 +92,10 @@ def listed(product: Product) -> list[dict[str, Any]]:
 def locks(product: Product, verb: str, *words: str) -> Done:
     """``etcd-flows locks VERB CLUSTER``."""
     program = (sys.executable, "-m", "deployments.cli", "locks")
-    return product.run(verb, *words, program=program, as_json=False)
+    done = product.run(verb, *words, program=program, as_json=False)
+    if "--json" in words:
+        assert_as_published(f"locks-{verb}", done.stdout)
+    return done
 
 
 def free(hosts: list[LabHost]) -> None:

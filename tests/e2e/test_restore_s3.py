@@ -20,6 +20,7 @@ from tests.e2e.product import CLI, KILLED, Done, Product, assert_healthy, etcdct
 from tests.lab.hosts import LabHost
 from tests.lab.lab import Lab
 from tests.lab.system import wait_until
+from tests.outputs import assert_as_published
 from tests.s3.fixtures import running_s3
 from tests.s3.proxy import FaultProxy, fault_proxy
 from tests.s3.server import S3Server
@@ -134,7 +135,9 @@ def test_faults_that_pass_are_sat_out(afar: Afar) -> None:
     said = afar.restore(as_json=False).output
     assert f"restore {first['id'][:8]} of {first['snapshot']} was begun and has not ended" in said
     assert_back(host)
-    listed = json.loads(afar.cli("restores", "list", str(afar.product.file), "--json"))["restores"]
+    listed = assert_as_published("restores-list", afar.cli("restores", "list", str(afar.product.file), "--json"))[
+        "restores"
+    ]
     assert [(one["snapshot"], one["state"]) for one in listed] == [
         (first["snapshot"], "done"),
         (first["snapshot"], "not ended"),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import click
 import pytest
 from jsonschema import Draft202012Validator
 
+from deployments.cli import main
 from deployments.outputs import names, output_schema
 from flows.monitoring_results import MonitoringResult
 from flows.replace_results import ReplaceResult
 from flows.restore_results import RestoreResult
-from flows.results import BootstrapResult, CheckResult
+from flows.results import BootstrapResult, CheckResult, PlannedResult
 from tasks.etcd.members import MemberStatus
 from tasks.findings import Finding
 from tasks.members.record import Replacement
@@ -29,6 +32,17 @@ FINDINGS = (Finding("ok", "clock", "right"), Finding("error", "disk", "full", "a
 def printed(result: Any) -> str:
     """As the command line prints it."""
     return json.dumps({"ok": result.exit_code == 0, **result.as_json()})
+
+
+def test_every_command_with_json_has_one() -> None:
+    def with_json(group: click.Group, *words: str) -> Iterator[str]:
+        for name, command in group.commands.items():
+            if isinstance(command, click.Group):
+                yield from with_json(command, *words, name)
+            elif not command.hidden and any("--json" in parameter.opts for parameter in command.params):
+                yield "-".join((*words, name))
+
+    assert sorted(with_json(main)) == sorted(names())
 
 
 @pytest.mark.parametrize("name", names())
@@ -56,6 +70,7 @@ def test_it_is_a_schema_that_takes_errors_and_not_anything(name: str) -> None:
         ("enable-monitoring", MonitoringResult(PLAN, applied=False)),
         ("enable-monitoring", MonitoringResult(PLAN, True, "10.0.0.21", (Target("a", "http://a:2381", "up"),))),
         ("disaster-restore", RestoreResult(PLAN, applied=False)),
+        ("destroy-cluster", PlannedResult(PLAN, applied=True)),
         ("replace-member", ReplaceResult(PLAN, applied=False, member="a")),
         (
             "replace-member",

@@ -17,6 +17,7 @@ from tasks.etcd.client import Client
 from tasks.snapshots.stores.directory import DirectoryStore
 from tests.component.etcd.conftest import Member, build
 from tests.component.snapshots.test_backup import files_of, run
+from tests.outputs import assert_as_published
 from tests.unit.keys.keys import json_object, protobuf_object
 from tests.unit.snapshots.shelf import KEY
 
@@ -73,7 +74,7 @@ class House:
     def json(self, *words: str) -> Any:
         done = self.snapshots(*words, "--json")
         assert done.exit_code == 0, done.output
-        return json.loads(done.stdout)
+        return assert_as_published(f"snapshots-{words[0]}", done.stdout)
 
 
 def furnish(root: Path, releases: Path) -> House:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -38,6 +37,7 @@ from tasks.snapshots.library import open_library
 from tests.component.etcd.conftest import Member
 from tests.component.keys.house import DATA, LEASED, PODS, House, furnish
 from tests.component.snapshots.test_backup import entries
+from tests.outputs import assert_as_published
 
 pytestmark = pytest.mark.component
 ROOT = Path(__file__).parents[3]
@@ -288,7 +288,7 @@ class Runs:
     def __call__(self, *words: str, code: int = 0) -> Any:
         done = CliRunner().invoke(main, ["restore-keys", self._file, *words, "--json"])
         assert done.exit_code == code, (done.output, done.exc_info)
-        return json.loads(done.stdout)
+        return assert_as_published("restore-keys", done.stdout)
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ from tasks.snapshots.stores.directory import DirectoryStore
 from tasks.snapshots.stores.s3 import S3Store
 from tasks.snapshots.verify import record, verify
 from tests.component.etcd.conftest import Member, binaries
+from tests.outputs import assert_as_published
 from tests.s3.server import S3Server
 from tests.unit.snapshots.shelf import KEY, TRUSTED, catalog_of, only, shelve
 from tests.unit.snapshots.test_fetch import CODECS, KEYS, LOCKS, encoder
@@ -224,7 +225,7 @@ for words in (["--plan"], ["--remove", {unsigned.id!r}]):
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
-    shown, pruned = (json.loads(part) for part in done.stdout.split("=====\n")[:2])
+    shown, pruned = (assert_as_published("prune-snapshots", part) for part in done.stdout.split("=====\n")[:2])
     assert not shown["applied"]
     assert shown["stores"][0]["removed"] == []
     verdicts = {found["id"]: found["verdict"] for found in shown["stores"][0]["snapshots"]}
@@ -298,7 +299,7 @@ def test_import_on_the_command_line(
     run = CliRunner().invoke
     done = run(main, ["snapshots", "import", str(cluster), str(file), "--reason", "the old site", "--json"])
     assert done.exit_code == 0, done.output
-    answer = json.loads(done.stdout)
+    answer = assert_as_published("snapshots-import", done.stdout)
     assert (answer["revision"], answer["stores"]) == (hashed.revision, ["local"])
     shown = run(main, ["snapshots", "show", str(cluster), answer["snapshot"]]).stdout
     for text in (file.name, "the old site", "opened: good", "imported: a full snapshot of etcd-backup-restore"):

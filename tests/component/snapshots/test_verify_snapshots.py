@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from tasks.snapshots.stores.base import Store
 from tasks.snapshots.stores.directory import DirectoryStore
 from tests.component.etcd.conftest import Member
 from tests.component.snapshots.test_backup import run
+from tests.outputs import assert_as_published
 from tests.s3.server import S3Server
 from tests.unit.snapshots.shelf import KEY
 
@@ -89,7 +89,8 @@ class Site:
         ended = done.stdout.split("===== ")
         codes = [int(text.split("\n", 1)[0]) for text in ended[1:]]
         answers = [text if not number else text.split("\n", 1)[1] for number, text in enumerate(ended[:-1])]
-        return [(code, json.loads(answer or "{}")) for code, answer in zip(codes, answers, strict=True)]
+        said = [assert_as_published("verify-snapshots", answer) if answer else {} for answer in answers]
+        return [*zip(codes, said, strict=True)]
 
 
 def test_what_is_stored_is_opened_within_bounds(

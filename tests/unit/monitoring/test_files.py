@@ -10,6 +10,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from deployments.cli import main
+from tests.outputs import assert_as_published
 from tests.unit.cluster.files import MINIMAL
 
 OVER_TLS = "monitoring: {metrics: {scheme: https}, runbooks: https://wiki.example.com/alerts}\n"
@@ -48,9 +49,9 @@ def test_only_what_differs_is_written_and_nobody_else_s(tmp_path: Path) -> None:
     other = tmp_path / "out" / "etcd-other.rules.yml"
     other.write_text("theirs")
     again = run(tmp_path, MINIMAL + "monitoring: {}\n", "--json")
-    assert json.loads(again.output)["changed"] == []
+    assert assert_as_published("monitoring-files", again.output)["changed"] == []
     more = MINIMAL + "  - {name: etcd-04, address: 10.0.0.14}\nmonitoring: {}\n"
-    assert json.loads(run(tmp_path, more, "--json").output)["changed"] == [
+    assert assert_as_published("monitoring-files", run(tmp_path, more, "--json").output)["changed"] == [
         "etcd-prod-a.rules.yml",
         "etcd-prod-a.targets.yml",
     ]
