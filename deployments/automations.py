@@ -80,7 +80,8 @@ class Declared:
 
 
 _TELLS = "{{ event.resource['prefect.resource.name'] }}: {{ event.payload | tojson }}"
-_ALWAYS = (
+#: Those that need no cluster's name: their name, the event, subject and body of the message.
+ALWAYS = (
     ("backup failed", "etcd-flows.snapshot.failed", "An etcd backup failed", _TELLS),
     ("drill failed", "etcd-flows.drill.failed", "A restore drill failed", _TELLS),
     ("verification failed", "etcd-flows.verification.failed", "A stored etcd backup is bad, or was not opened", _TELLS),
@@ -93,7 +94,7 @@ def declared(clusters: Mapping[str, Cluster]) -> tuple[Declared | Lost, ...]:
     every: list[Declared | Lost] = [*lost_runs(PREFIX)]
     every += [
         Declared(f"{PREFIX}{name}", event, "etcd-flows.cluster.*", None, subject, body)
-        for name, event, subject, body in _ALWAYS
+        for name, event, subject, body in ALWAYS
     ]
     for cluster in sorted(clusters.values(), key=lambda each: each.name):
         schedule = cluster.snapshots.schedule

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
+from deployments.automations import ALWAYS
+from deployments.automations import PREFIX as OURS
 from deployments.cli import main
 from deployments.declared import OFFERED, Offered
+from deployments.lost_runs import lost_runs
 from deployments.registry import flow_object
+from flows.events import EVENTS, PREFIX
 from tasks.cluster.load import parse_cluster
 from tasks.cluster.schema import json_schema, reference_rows
 from tasks.cluster.spec import Cluster
+from tasks.reporting.human import duration
 from tasks.reporting.tables import as_markdown, table
 
 HERE = Path(__file__).resolve().parent
@@ -31,7 +37,8 @@ _TYPES = {"string": "text", "integer": "number", "number": "number", "boolean": 
 def pages() -> dict[Path, str]:
     """All pages that are made, whole, by their place."""
     flows = {HERE / "flows" / f"{each.flow}.md": _flow_page(each) for each in OFFERED}
-    return {HERE / "cluster-file.md": cluster_file_page(), HERE / "flows" / "README.md": _index(), **flows}
+    made = {HERE / "cluster-file.md": cluster_file_page(), HERE / "events.md": _events_page()}
+    return {**made, HERE / "flows" / "README.md": _index(), **flows}
 
 
 def cluster_file_page() -> str:
@@ -58,6 +65,36 @@ def cluster_file_page() -> str:
         lines += ["| key | default | example | meaning |", "|---|---|---|---|"]
         lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _events_page() -> str:
+    rows = [
+        (
+            f"`{PREFIX}{name}`",
+            told.when,
+            ", ".join(told.payload) + ("; or `why`, the error that ended the run" if told.why else ""),
+        )
+        for name, told in EVENTS.items()
+    ]
+    told_of = [(name, f"`{event}`", subject) for name, event, subject, _ in ALWAYS]
+    lost = [(each.name.removeprefix(OURS), _nothing_for(each.within), each.message) for each in lost_runs(OURS)]
+    parts = [
+        (HERE / "events.md").read_text().partition(MARK)[0].rstrip(),
+        MARK,
+        "## The events",
+        as_markdown_rows(("event", "when", "payload"), rows),
+        f"## The automations\n\nTheir names begin with `{OURS.strip()}`. There is one `backup missed` for each cluster "
+        "whose backups have a schedule.",
+        as_markdown_rows(
+            ("automation", "reacts to", "says"),
+            [*told_of, ("backup missed", "no `etcd-flows.snapshot.completed` in time", "No etcd backup of ..."), *lost],
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _nothing_for(within: timedelta) -> str:
+    return f"nothing heard of a run for {duration(within.total_seconds())}"
 
 
 def _index() -> str:

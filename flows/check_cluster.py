@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from flows.ending import ends_in_state
-from flows.events import health_event
+from flows.events import tell
 from flows.fan_out import all_hosts_at_once, gather
 from flows.observe import submit_observe
 from flows.planning import plan_bootstrap
@@ -52,12 +52,12 @@ def check_cluster(cluster: str) -> CheckResult:
         try:
             findings, facts = _look(spec)
         except EtcdFlowsError as error:
-            health_event("unhealthy", spec.name, {"why": error.message})
+            tell("cluster.unhealthy", spec.name, {"why": error.message})
             raise
         findings = (*findings, *_told(spec, facts))
         publish_table("check", spec.name, as_table(findings), f"Check of {spec.name}")
         errors = [f"{found.host or spec.name}: {found.text}" for found in findings if found.level == "error"]
-        health_event("unhealthy" if errors else "healthy", spec.name, {"errors": errors})
+        tell("cluster.unhealthy" if errors else "cluster.healthy", spec.name, {"errors": errors})
         return CheckResult(spec.name, findings)
 
 

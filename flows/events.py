@@ -1,56 +1,85 @@
 """Events that others can react to (Prefect automations, or whoever reads the API). They never fail a run.
 
-=====================================  ============================================================================
-event                                  when
-=====================================  ============================================================================
-``etcd-flows.snapshot.completed``      every store holds the snapshot
-``etcd-flows.snapshot.failed``         no snapshot, or not in every store (the payload names the stores)
-``etcd-flows.snapshot.skipped``        another run works on the cluster
-``etcd-flows.drill.completed``         a stored snapshot was restored in a drill and is good
-``etcd-flows.drill.failed``            it is bad, or the drill could not be held
-``etcd-flows.verification.completed``  stored snapshots were opened and are good, or there was none to open
-``etcd-flows.verification.failed``     one is bad or could not be opened, or a store could not be read
-``etcd-flows.cluster.healthy``         a check found no error
-``etcd-flows.cluster.unhealthy``       a check found errors (the payload tells them), or could not be made
-=====================================  ============================================================================
-
-The resource is ``etcd-flows.cluster.NAME``, so that an automation can wait for the event of each cluster.
+The resource is ``etcd-flows.cluster.NAME``, so that an automation can wait for the event of each cluster. The page
+docs/events.md is made from :data:`EVENTS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from prefect.events import emit_event
 
 from tasks.reporting.progress import emit
 
-Outcome = Literal["completed", "failed", "skipped"]
+#: Begins the names of our events and of their resources.
+PREFIX = "etcd-flows."
+
+Event = Literal[
+    "snapshot.completed",
+    "snapshot.failed",
+    "snapshot.skipped",
+    "drill.completed",
+    "drill.failed",
+    "verification.completed",
+    "verification.failed",
+    "cluster.healthy",
+    "cluster.unhealthy",
+]
 
 
-def snapshot_event(outcome: Outcome, cluster: str, payload: dict[str, Any]) -> None:
-    """Tell Prefect how a backup ended; without a secret in it."""
-    _event(f"etcd-flows.snapshot.{outcome}", cluster, payload)
+@dataclass(frozen=True)
+class Told:
+    """What an event says.
+
+    Args:
+        when: It is sent.
+        payload: What is in it; each a name and, where that is not enough, words in brackets.
+        why: Whether it may have ``why`` in it, the error that ended the run, and nothing that is known only at the end.
+    """
+
+    when: str
+    payload: tuple[str, ...]
+    why: bool = False
 
 
-def drill_event(outcome: Literal["completed", "failed"], cluster: str, payload: dict[str, Any]) -> None:
-    """Tell Prefect how a drill ended; without a secret in it."""
-    _event(f"etcd-flows.drill.{outcome}", cluster, payload)
+_BACKUP = (
+    "snapshot",
+    "stores (that hold it)",
+    "failed (stores that do not)",
+    "wrong (what failed after it was stored)",
+    "revision",
+    "bytes",
+    "seconds",
+)
+_DRILL = ("snapshot", "seconds")
+_OPENED = ("opened", "wrong", "failed (stores, and why)", "left (for later runs)")
+
+#: By their names without :data:`PREFIX`.
+EVENTS: Mapping[Event, Told] = {
+    "snapshot.completed": Told("every store holds the snapshot", _BACKUP),
+    "snapshot.failed": Told("there is no snapshot, or a store does not hold it", _BACKUP, why=True),
+    "snapshot.skipped": Told("another run works on the cluster", ("why",)),
+    "drill.completed": Told("a stored snapshot was restored in a drill and is good", _DRILL),
+    "drill.failed": Told("it is bad, or the drill could not be held", _DRILL, why=True),
+    "verification.completed": Told("stored snapshots were opened and are good, or there was none to open", _OPENED),
+    "verification.failed": Told("one is bad or could not be opened, or a store not be read", _OPENED, why=True),
+    "cluster.healthy": Told("a check found no error", ("errors (none)",)),
+    "cluster.unhealthy": Told("a check found errors, or could not be made", ("errors",), why=True),
+}
 
 
-def verification_event(outcome: Literal["completed", "failed"], cluster: str, payload: dict[str, Any]) -> None:
-    """Tell Prefect what opening stored snapshots came to; without a secret in it."""
-    _event(f"etcd-flows.verification.{outcome}", cluster, payload)
+def tell(event: Event, cluster: str, payload: Mapping[str, Any]) -> None:
+    """Tell Prefect; without a secret in it.
 
-
-def health_event(outcome: Literal["healthy", "unhealthy"], cluster: str, payload: dict[str, Any]) -> None:
-    """Tell Prefect what a check found; without a secret in it."""
-    _event(f"etcd-flows.cluster.{outcome}", cluster, payload)
-
-
-def _event(name: str, cluster: str, payload: dict[str, Any]) -> None:
-    resource = {"prefect.resource.id": f"etcd-flows.cluster.{cluster}", "prefect.resource.name": cluster}
+    Args:
+        cluster: Whose event it is.
+        payload: As :data:`EVENTS` says.
+    """
+    resource = {"prefect.resource.id": f"{PREFIX}cluster.{cluster}", "prefect.resource.name": cluster}
     try:
-        emit_event(event=name, resource=resource, payload=payload)
+        emit_event(event=f"{PREFIX}{event}", resource=resource, payload=dict(payload))
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the events' way, the snapshot is what counts
         emit("warning", f"the event could not be sent ({type(error).__name__}: {error})")

@@ -14,7 +14,7 @@ from prefect import flow
 
 from flows.drill_results import DrillResult, Past
 from flows.ending import ends_in_state
-from flows.events import drill_event
+from flows.events import tell
 from flows.fan_out import all_hosts_at_once
 from flows.prepare import load
 from flows.publishing import publish_metrics
@@ -60,7 +60,7 @@ def restore_drill(
                 local = Path(scratch) if scratch else None
                 result = _drill(spec, library, snapshot, local if here or local else spec.drill_place)
         except EtcdFlowsError as error:
-            drill_event("failed", spec.name, {"why": error.message})
+            tell("drill.failed", spec.name, {"why": error.message})
             publish_metrics(spec, drill_update(datetime.now(UTC), None))
             raise
         outcome = drill_update(result.at, None if result.drilled.bad else result.drilled.seconds)
@@ -70,7 +70,7 @@ def restore_drill(
         if picture:
             _draw_into(Path(picture), svg)
         payload = {"snapshot": result.drilled.snapshot, "seconds": round(result.drilled.seconds, 1)}
-        drill_event("failed" if result.drilled.bad else "completed", spec.name, payload)
+        tell("drill.failed" if result.drilled.bad else "drill.completed", spec.name, payload)
         return result
 
 

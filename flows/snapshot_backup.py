@@ -19,7 +19,7 @@ from flows.backup_report import ProgressReport, publish_backup, publish_backup_p
 from flows.backup_results import BackupPlan, BackupResult
 from flows.capture_lock import capture_lock
 from flows.ending import ends_in_state
-from flows.events import snapshot_event
+from flows.events import tell
 from flows.fan_out import all_hosts_at_once
 from flows.opening import open_in_stores
 from flows.prepare import load, operator_files
@@ -104,11 +104,11 @@ def _planned(
             backup = earlier or capture(order, stores, files, plan.sources)
             result = _afterwards(plan, stores, backup, began)
     except LockHeld as error:
-        snapshot_event("skipped", spec.name, {"why": error.message})
+        tell("snapshot.skipped", spec.name, {"why": error.message})
         raise
     except EtcdFlowsError as error:
         if not plan_only:
-            snapshot_event("failed", spec.name, {"why": error.message, "stores": sorted(stores)})
+            tell("snapshot.failed", spec.name, {"why": error.message, "failed": sorted(stores)})
             publish_metrics(spec, backup_update(datetime.now(UTC), None), stores=stores)
         raise
     outcome = backup_update(datetime.now(UTC), None if result.exit_code else result.seconds)
@@ -186,7 +186,7 @@ def _tell(result: BackupResult, backup: Backup) -> None:
         "bytes": manifest.db_bytes,
         "seconds": round(result.seconds, 1),
     }
-    snapshot_event("failed" if result.exit_code else "completed", manifest.cluster, payload)
+    tell("snapshot.failed" if result.exit_code else "snapshot.completed", manifest.cluster, payload)
 
 
 def _uuid(spec: Cluster, lock: HeldLock | None) -> str:

@@ -17,7 +17,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.ending import ends_in_state
-from flows.events import verification_event
+from flows.events import tell
 from flows.fan_out import all_hosts_at_once
 from flows.prepare import load
 from flows.report import publish_table, reporting
@@ -74,7 +74,7 @@ def verify_snapshots(
             raise
         except EtcdFlowsError as error:
             if not plan_only:
-                verification_event("failed", spec.name, {"why": error.message})
+                tell("verification.failed", spec.name, {"why": error.message})
             raise
         publish_table("verification", spec.name, result.table(), f"Snapshots of {spec.name}, opened or to be opened")
         if not plan_only:
@@ -168,4 +168,4 @@ def _tell(result: VerifyResult) -> None:
         "failed": {name: error.message for name, error in result.failed.items()},
         "left": result.left,
     }
-    verification_event("failed" if result.exit_code else "completed", result.cluster, payload)
+    tell("verification.failed" if result.exit_code else "verification.completed", result.cluster, payload)
