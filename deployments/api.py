@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.errors import EtcdFlowsError, InputError
+from tasks.errors import EtcdFlowsError, InputError, PkiError
+from tasks.pki.store import write
 
 
 class ApiError(EtcdFlowsError):
@@ -55,14 +56,13 @@ class Served:
         """
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.auth_file.exists():
-                return self.auth_file.read_text().strip(), False
+            # Empty: the power went while an earlier version wrote it. Prefect takes no password for "everybody may".
+            if self.auth_file.exists() and (there := self.auth_file.read_text().strip()):
+                return there, False
             made = f"admin:{secrets.token_urlsafe(24)}"
-            descriptor = os.open(self.auth_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(made + "\n")
-        except OSError as error:
-            what = f"{self.directory} can't be used: {error.strerror}"
+            write(self.auth_file, f"{made}\n".encode(), 0o600)
+        except (OSError, PkiError) as error:
+            what = f"{self.directory} can't be used: {error.strerror if isinstance(error, OSError) else error}"
             raise InputError(what, remedy="give another directory with --state") from error
         return made, True
 
@@ -124,7 +124,11 @@ def api_errors(url: str) -> Iterator[None]:
                 state="nothing was done",
                 remedy="set PREFECT_API_AUTH_STRING; where it is served it is in the file `auth` of its directory",
             ) from error
-        raise InputError(f"the Prefect API says no: {_detail(error)}", state="nothing was started") from error
+        raise InputError(
+            f"the Prefect API says no: {_detail(error)}",
+            state="nothing was started",
+            remedy="correct the parameters; `etcd-flows trigger --help` and the form in the UI say what there is",
+        ) from error
     except httpx.HTTPError as error:
         raise ApiError(
             f"the Prefect API at {url} does not answer ({type(error).__name__})",

@@ -11,8 +11,6 @@ import importlib
 import json
 import os
 import signal
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +18,7 @@ from typing import Any
 
 import click
 
+from deployments.api_asking import Way
 from deployments.errors import show_error
 from deployments.local_prefect import local_prefect
 from flows.first_look import look_ahead
@@ -156,10 +155,15 @@ def _prefect(verbose: bool) -> Iterator[Callable[[], None]]:
 
 
 def _answers(url: str) -> bool:
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_SSL_CERT_FILE,
+        PREFECT_API_TLS_INSECURE_SKIP_VERIFY,
+    )
+
     if not url.startswith(("http://", "https://")):
         raise InputError(f"PREFECT_API_URL is not an http(s) URL: {url}", remedy="correct or unset it")
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=API_TIMEOUT) as answer:  # noqa: S310
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+    secret = PREFECT_API_AUTH_STRING.value()
+    auth = secret.get_secret_value() if secret else ""
+    unverified = bool(PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value())
+    return Way(auth, PREFECT_API_SSL_CERT_FILE.value() or "", unverified).answers(url, API_TIMEOUT)

@@ -12,8 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from types import FrameType
 import click
 
 from deployments.api import ApiError, Served, api_errors
+from deployments.api_asking import Way
 from deployments.declared import declared
 from deployments.errors import show_error
 from deployments.served_clusters import cluster_directories, served_clusters
@@ -113,7 +112,7 @@ def _serve(wanted: Wanted, family: _Family, stop: threading.Event) -> int:
         url = os.environ["PREFECT_API_URL"]
     else:
         url = _start_server(wanted, served, auth, family)
-        _until(lambda: _answers(url), family, served, stop)
+        _until(lambda: Way().answers(url, 5), family, served, stop)
         served.announce(url)
         _tell_server(url, served, auth if made else "")
     if stop.is_set():
@@ -155,9 +154,17 @@ def _start_server(wanted: Wanted, served: Served, auth: str, family: _Family) ->
 
 def _tell_server(url: str, served: Served, new_auth: str) -> None:
     click.echo(f"UI: {url.removesuffix('/api')}")
-    if new_auth:
+    if new_auth and not _read_by_others():
         click.echo(f"its user and password, made just now and shown only this once: {new_auth}")
+    elif new_auth:
+        click.echo(f"its user and password, made just now: in {served.auth_file}")
     click.echo(f"for other programs: PREFECT_API_URL={url} PREFECT_API_AUTH_STRING=$(cat {served.auth_file})")
+
+
+def _read_by_others() -> bool:
+    """Whether what we print goes to systemd's journal: see JOURNAL_STREAM in systemd.exec(5)."""
+    out = os.fstat(1)
+    return os.environ.get("JOURNAL_STREAM") == f"{out.st_dev}:{out.st_ino}"
 
 
 def _register(clusters: dict[str, Cluster], url: str, wanted: Wanted, *, alone: bool) -> None:
@@ -183,14 +190,6 @@ def _until(true: Callable[[], bool], family: _Family, served: Served, stop: thre
             log = served.directory / "server.log"
             raise ApiError(f"Prefect's server did not start: {_last_line(log)}", remedy=f"see {log}")
         stop.wait(0.2)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310 - our own URL
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def _last_line(log: Path) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import stat
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from packaging.version import InvalidVersion, Version
 
 from deployments.api import Served
+from deployments.api_asking import Way
 from tasks.cluster.spec import SecretRef
 from tasks.findings import Finding
 
@@ -38,11 +38,15 @@ class Api:
         url: May hold a password; see :attr:`shown`.
         auth: ``user:password``, empty for none.
         source: Who says so, for people.
+        ca: File with the CA of its certificate; empty for those that the system trusts.
+        unverified: Whether its certificate is not looked at.
     """
 
     url: str
     auth: str = field(repr=False)
     source: str
+    ca: str = ""
+    unverified: bool = False
 
     @property
     def shown(self) -> str:
@@ -79,13 +83,17 @@ def configured(environ: Mapping[str, str], here: Path) -> Api | None:
     speaks of an API.
     """
     if url := environ.get("PREFECT_API_URL"):
-        return Api(url, environ.get("PREFECT_API_AUTH_STRING", ""), "PREFECT_API_URL")
+        skip = environ.get("PREFECT_API_TLS_INSECURE_SKIP_VERIFY", "").lower() in ("1", "true", "yes")
+        ca = environ.get("PREFECT_API_SSL_CERT_FILE", "")
+        return Api(url, environ.get("PREFECT_API_AUTH_STRING", ""), "PREFECT_API_URL", ca, skip)
     if any(_speaks_of_an_api(path) for path in _settings_files(environ, here)):
-        from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
+        from prefect.settings import get_current_settings
 
-        auth = PREFECT_API_AUTH_STRING.value()
-        if found := PREFECT_API_URL.value():
-            return Api(found, auth.get_secret_value() if auth else "", "Prefect's profile or settings file")
+        settings = get_current_settings().api
+        auth = settings.auth_string.get_secret_value() if settings.auth_string else ""
+        if found := settings.url:
+            source, skip = "Prefect's profile or settings file", settings.tls_insecure_skip_verify
+            return Api(found, auth, source, settings.ssl_cert_file or "", skip)
     served = Served.of(environ).environment()
     if not served:
         return None
@@ -123,7 +131,7 @@ def check_api(api: Api | None, blocks: Iterable[SecretRef] = ()) -> list[Finding
     found = [*api_findings(api, version, installed=metadata.version("prefect")), *served_findings(os.environ)]
     if version.code != 200:
         return found + [missing_block(ref, f"{api.shown} could not be asked") for ref in blocks]
-    if api.auth and _get(Api(api.url, "", api.source), "/admin/version").code == 200:
+    if api.auth and _get(replace(api, auth=""), "/admin/version").code == 200:
         found.append(open_api(api))
     for ref in blocks:
         kind, name = ref.name.rpartition("/")[::2]
@@ -196,20 +204,17 @@ def _fits(where: str, body: str, installed: str) -> Finding:
 
 
 def _get(api: Api, path: str) -> Answer:
-    parts = urlsplit(api.url.rstrip("/") + path)
-    request = urllib.request.Request(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))  # noqa: S310
-    if api.auth:
-        request.add_header("Authorization", "Basic " + base64.b64encode(api.auth.encode()).decode())
+    way = Way(api.auth, api.ca, api.unverified)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 - http(s), see check_api
+        with way.open(api.url.rstrip("/") + path, TIMEOUT) as response:
             return Answer(response.status, response.read(1 << 16).decode(errors="replace"), "", _skew(response.headers))
     except urllib.error.HTTPError as error:
         return Answer(error.code)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return Answer(0, "", str(getattr(error, "reason", error)))
 
 
-def _skew(headers: Mapping[str, str]) -> float | None:
+def _skew(headers: Message) -> float | None:
     try:
         return parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
     except (KeyError, TypeError, ValueError):
