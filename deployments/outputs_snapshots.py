@@ -81,6 +81,7 @@ def _fetched() -> Schema:
 
 def _browsed() -> Schema:
     weight = {"keys": COUNT, "bytes": COUNT}
+    named = record(resource=TEXT, namespace=TEXT, name=TEXT)
     whole = record(
         ok=OK,
         snapshot=TEXT,
@@ -90,6 +91,7 @@ def _browsed() -> Schema:
         tree=list_of(record(prefix=TEXT, **weight)),
         resources=said(map_of(record(**weight)), "Kubernetes', by name."),
         namespaces=map_of(record(**weight)),
+        listed=said(list_of(key(bytes=COUNT, mod_revision=COUNT, object=maybe(named))), "With --keys."),
         largest=list_of(key(bytes=COUNT, mod_revision=COUNT)),
     )
     one = key(
