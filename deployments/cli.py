@@ -71,11 +71,13 @@ def version() -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Print the completion script for a shell.
+    """Print the completion script for a shell: of commands, options, cluster names, flows.
 
     \b
-    bash:  eval "$(etcd-flows completion bash)"
-    """
+    bash:  eval "$(etcd-flows completion bash)"     in ~/.bashrc
+    zsh:   eval "$(etcd-flows completion zsh)"      in ~/.zshrc
+    fish:  etcd-flows completion fish | source      in ~/.config/fish/config.fish
+    """  # noqa: D301 - \\b is for click
     from click.shell_completion import get_completion_class
 
     cls = get_completion_class(shell)

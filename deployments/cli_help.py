@@ -49,8 +49,83 @@ SECTIONS: dict[str, dict[str, str]] = {
 }
 
 
+#: Options that many commands have: they stand behind a command's own.
+_COMMON = ("--store", "--reason", "--requested-by", "--plan", "--json", "--verbose", "--help")
+
+#: What is typed, below the help of a command; by its words.
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "bootstrap-cluster": (
+        "prod-a.yaml --plan",
+        "prod-a.yaml",
+        "staging.yaml --from-snapshot latest --from-cluster prod-a.yaml --clone",
+    ),
+    "check-cluster": ("prod-a", "prod-a --json"),
+    "deploy": ("--plan", "--notify slack-webhook/on-call"),
+    "destroy-cluster": ("prod-a --plan", "prod-a --confirm prod-a"),
+    "disaster-restore": (
+        "prod-a --plan",
+        "prod-a --confirm prod-a --reason 'disks lost' --requested-by alice",
+        "prod-a --snapshot 'before 2026-11-24T14:30' --confirm prod-a",
+        "prod-a --go-back --confirm prod-a",
+    ),
+    "doctor": ("", "prod-a.yaml"),
+    "enable-monitoring": ("prod-a --plan", "prod-a"),
+    "locks list": ("prod-a",),
+    "locks release": ("prod-a --run 5f0c2d9e",),
+    "monitoring files": ("prod-a /etc/prometheus/etcd --prometheus-url http://10.0.0.21:9090",),
+    "preflight-cluster": ("prod-a.yaml", "prod-a.yaml --waive clocks"),
+    "prune-data-dirs": ("prod-a --plan", "prod-a --keep 1 --confirm prod-a"),
+    "prune-snapshots": ("prod-a --plan", "prod-a --store offsite"),
+    "replace-member": ("prod-a etcd-02 --plan", "prod-a etcd-02 --confirm prod-a"),
+    "restore-drill": ("prod-a", "prod-a --snapshot 20261124T1554 --store offsite --scratch /mnt/big"),
+    "restore-keys": (
+        "prod-a --from latest --namespace shop",
+        "prod-a --from 'before 2026-11-24T14:30' --key /registry/secrets/shop/db --on-conflict overwrite",
+        "prod-a --apply 68194c310fe4 --confirm prod-a",
+    ),
+    "serve": ("", "--port 4300 --notify slack-webhook/on-call"),
+    "snapshot-backup": ("prod-a", "prod-a --reason 'before the upgrade' --requested-by alice"),
+    "snapshots browse": ("prod-a latest /registry/ --depth 1",),
+    "snapshots bundle": ("prod-a found --from s3://etcd-backups --identity age.key --host etcd-11=10.1.0.11",),
+    "snapshots copy": ("prod-a --from local --to offsite",),
+    "snapshots diff": ("prod-a latest now --prefix /registry/deployments/",),
+    "snapshots fetch": ("prod-a latest",),
+    "snapshots import": ("prod-a snapshot.db --reason 'by cron on the old site'",),
+    "snapshots list": ("prod-a --since 7d --verified",),
+    "snapshots pin": ("prod-a 20261124T1554 --reason 'before the migration'",),
+    "snapshots show": ("prod-a latest",),
+    "snapshots verify": ("prod-a latest", "prod-a 20261124T1554 --level stored --store offsite"),
+    "trigger": (
+        "snapshot-backup prod-a -p reason='from a script'",
+        "disaster-restore prod-a -p reason='disks lost' --confirm prod-a --idempotency-key incident-7",
+    ),
+    "validate": ("prod-a.yaml",),
+    "verify-snapshots": ("prod-a --plan", "prod-a --at-most 3 --minutes 20"),
+}  # fmt: skip
+
+
+class Explained(click.Command):
+    """A command whose help shows its own options first, and what is typed."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """All parameters, those that many commands have last."""
+        order = {name: number for number, name in enumerate(_COMMON, 1)}
+        return sorted(super().get_params(ctx), key=lambda each: max(order.get(name, 0) for name in each.opts))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        program, _, words = ctx.command_path.partition(" ")
+        if words in EXAMPLES:
+            with formatter.section("Examples"):
+                for each in EXAMPLES[words]:
+                    formatter.write(f"  {program} {words} {each}".rstrip() + "\n")
+        super().format_epilog(ctx, formatter)
+
+
 class Whole(click.Group):
     """A group whose help tells what each command does in whole sentences, over several lines if need be."""
+
+    command_class = Explained
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands; hidden ones are left out."""
@@ -62,6 +137,8 @@ class Whole(click.Group):
 
 class Overview(click.Group):
     """A group whose help has sections."""
+
+    command_class = Explained
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands, section by section; hidden ones are left out."""

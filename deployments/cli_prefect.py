@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from deployments.cli_help import Whole
+from deployments.cli_help import Explained, Whole
 from deployments.cli_options import cluster_argument, plan_option
 
 _pool_option = click.option("--pool", default="etcd-flows", show_default=True, help="Work pool that runs the flows.")
@@ -29,7 +29,7 @@ def _complete_flow(_context: click.Context, _parameter: click.Parameter, typed: 
     return [each.flow for each in OFFERED if each.flow.startswith(typed)]
 
 
-@click.command()
+@click.command(cls=Explained)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address that the Prefect server listens on.")
 @click.option("--port", default=4200, show_default=True, help="Port that it listens on.")
 @click.option("--limit", default=10, show_default=True, help="Flows that run at the same time.")
@@ -47,7 +47,7 @@ def serve(**options: Any) -> None:
     sys.exit(run_serve(Wanted(**options)))
 
 
-@click.command()
+@click.command(cls=Explained)
 @_pool_option
 @_notify_option
 @plan_option
@@ -60,7 +60,7 @@ def deploy(pool: str, notify: str, plan_only: bool, prefect_yaml: bool, as_json:
     sys.exit(run_prefect_yaml(pool) if prefect_yaml else run_deploy(pool, notify, plan_only=plan_only, as_json=as_json))
 
 
-@click.command()
+@click.command(cls=Explained)
 @click.argument("flow", shell_complete=_complete_flow)
 @cluster_argument
 @click.option("--parameter", "-p", "words", multiple=True, metavar="NAME=VALUE", help="Of the flow; repeatable.")

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from deployments.cli_help import Whole
+from deployments.cli_help import Explained, Whole
 from deployments.cli_options import cluster_argument, common_options, plan_option, run
 
 
-@click.command("disaster-restore")
+@click.command("disaster-restore", cls=Explained)
 @common_options
 @plan_option
 @click.option(
@@ -47,7 +47,7 @@ def disaster_restore(
     run("disaster_restore", cluster, as_json=as_json, verbose=verbose, **lists, **options)
 
 
-@click.command("replace-member")
+@click.command("replace-member", cls=Explained)
 @common_options
 @click.argument("member")
 @plan_option
@@ -59,10 +59,16 @@ def replace_member(cluster: str, as_json: bool, verbose: bool, **options: Any) -
     run("replace_member", cluster, as_json=as_json, verbose=verbose, **options)
 
 
-@click.command("restore-drill")
+@click.command("restore-drill", cls=Explained)
 @common_options
-@click.option("--snapshot", default="latest", show_default=True, help="`latest`, `before TIME`, or an id's beginning.")
-@click.option("--store", default="", metavar="NAME", help="Only from this store.")
+@click.option(
+    "--snapshot",
+    default="latest",
+    show_default=True,
+    metavar="WHICH",
+    help="`latest`, an id or the beginning of one, or 'before 2026-11-24T14:30'.",
+)
+@click.option("--store", default="", metavar="NAME", help="Only this store; all of the cluster file by default.")
 @click.option("--scratch", default="", metavar="DIR", help="Where there is room for the database, twice.")
 @click.option("--picture", default="", metavar="FILE", help="Draw how long all drills took into this file (SVG).")
 @click.option(
@@ -73,7 +79,7 @@ def restore_drill(cluster: str, as_json: bool, verbose: bool, **parameters: Any)
     run("restore_drill", cluster, as_json=as_json, verbose=verbose, **parameters)
 
 
-@click.command("prune-data-dirs")
+@click.command("prune-data-dirs", cls=Explained)
 @common_options
 @plan_option
 @click.option("--keep", default=1, show_default=True, metavar="N", help="So many old data dirs stay on each host.")

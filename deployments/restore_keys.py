@@ -7,13 +7,19 @@ from typing import Any
 
 import click
 
+from deployments.cli_help import Explained
 from deployments.cli_options import cluster_argument
 
 
-@click.command("restore-keys")
+@click.command("restore-keys", cls=Explained)
 @cluster_argument
 @click.option(
-    "--from", "snapshot", default="", metavar="SNAPSHOT", help="`latest`, 'before TIME', or an id's beginning."
+    "--from",
+    "--snapshot",
+    "snapshot",
+    default="",
+    metavar="WHICH",
+    help="`latest`, an id or the beginning of one, or 'before 2026-11-24T14:30'.",
 )
 @click.option("--key", "keys", multiple=True, help="This key; repeatable, as all that choose.")
 @click.option("--prefix", "prefixes", multiple=True, help="All keys that begin so; '' for all.")
@@ -33,7 +39,7 @@ from deployments.cli_options import cluster_argument
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would be done; so it is anyway without --apply.")
 @click.option("--apply", default="", metavar="DIGEST", help="Carry out the plan that a dry run has shown.")
 @click.option("--confirm", default="", metavar="NAME", help="The cluster's name, typed; needed with --apply.")
-@click.option("--store", default="", metavar="NAME", help="Only from this store.")
+@click.option("--store", default="", metavar="NAME", help="Only this store; all of the cluster file by default.")
 @click.option("--scratch", default="", metavar="DIR", help="Where there is room for the database, twice.")
 @click.option("--accept", multiple=True, metavar="WHAT", help="What is to be lived with, as refusals say; repeatable.")
 @click.option("--show", default=20, show_default=True, type=click.IntRange(0), help="How many keys to show.")

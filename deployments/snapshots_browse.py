@@ -67,7 +67,10 @@ def run_value(where: Where, snapshot: str, key: str, out: Path | None, *, as_jso
         with key_spaces(where, snapshot, quiet=as_json) as (keyspace,):
             found = next(keyspace.items([only(key.encode(errors="surrogateescape"))]), None)
         if found is None:
-            raise InputError(f"snapshot {keyspace.name} has no key {key_text(key.encode(errors='surrogateescape'))}")
+            raise InputError(
+                f"snapshot {keyspace.name} has no key {key_text(key.encode(errors='surrogateescape'))}",
+                remedy="see which there are: the same command with a PREFIX and without --value",
+            )
         if out is not None:
             _write(out, found.value)
     except EtcdFlowsError as error:

@@ -56,7 +56,11 @@ def run_bundle(
         _demand_name(bundle, spec.name)
         was = bundle.files.get("cluster.yaml")
         if was is None:
-            raise InputError(f"the bundle of {entry.id} holds no cluster file", state="nothing was written")
+            raise InputError(
+                f"the bundle of {entry.id} holds no cluster file",
+                state="nothing was written",
+                remedy="take another one with --snapshot",
+            )
         written = lay_out(bundle, destination, new_cluster_file(was, known, new, _head(bundle, told=bool(new))))
     except EtcdFlowsError as error:
         return show_error(error, as_json=as_json)
@@ -118,7 +122,9 @@ def _bare(name: str, snapshots: SnapshotSettings, around: Surroundings) -> Clust
 def _demand_name(bundle: Bundle, name: str) -> None:
     if bundle.facts["cluster"] != name:
         raise InputError(
-            f"the bundle is of the cluster {bundle.facts['cluster']!r}, not {name!r}", state="nothing was written"
+            f"the bundle is of the cluster {bundle.facts['cluster']!r}, not {name!r}",
+            state="nothing was written",
+            remedy="give the name that it tells, or another --from",
         )
 
 

@@ -29,7 +29,11 @@ def run_copy(
     meter = Meter("copying", quiet=as_json)
     try:
         if source == target:
-            raise InputError("--from and --to name the same store", state="nothing was touched")
+            raise InputError(
+                "--from and --to name the same store",
+                state="nothing was touched",
+                remedy="name two of the cluster file's stores",
+            )
         with open_library(load(cluster)) as library:
             here, there = _catalog(library, source), _catalog(library, target)
             key = _key(library, needed=bool(pin_reason))

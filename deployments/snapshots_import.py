@@ -73,7 +73,11 @@ def _size(file: Path) -> int:
     try:
         return file.stat().st_size
     except OSError as error:
-        raise InputError(f"{file} can't be read: {error.strerror}", state="nothing was imported") from error
+        raise InputError(
+            f"{file} can't be read: {error.strerror}",
+            state="nothing was imported",
+            remedy="correct the path or the file's permissions",
+        ) from error
 
 
 def _disagreement(foreign: Foreign, opened: Opened) -> tuple[str, ...]:

@@ -73,7 +73,11 @@ def run_unpin(cluster: str, snapshot: str, reason: str, *, store: str, as_json: 
             key = key_at_hand(library.cluster)
             copies = [copy for copy in _copies(library, snapshot) if copy.pinned]
             if not copies:
-                raise Refused(f"snapshot {snapshot[:60]} is not pinned", state="nothing was changed")
+                raise Refused(
+                    f"snapshot {snapshot[:60]} is not pinned",
+                    state="nothing was changed",
+                    remedy="`etcd-flows snapshots list CLUSTER --pinned` shows those that are",
+                )
             for copy in copies:
                 mark = unpin(copy.manifest, datetime.now(UTC), copy.standing.pins, reason)
                 write_mark(library.stores[copy.store], mark, key)

@@ -83,7 +83,11 @@ class Beginning:
         unknown = [word for word in self.accept if word not in CONSENTS]
         if unknown:
             said = ", ".join(CONSENTS)
-            raise InputError(f"nothing is called {unknown[0]!r} that could be accepted ({said})", state="nothing done")
+            raise InputError(
+                f"nothing is called {unknown[0]!r} that could be accepted ({said})",
+                state="nothing done",
+                remedy="take the word from the refusal that it is for",
+            )
 
 
 def begin_with(

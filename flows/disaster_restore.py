@@ -171,7 +171,11 @@ def _check_words(spec: Cluster, request: Request, confirm: str, *, plan_only: bo
     unknown = [word for word in request.accept if word not in CONSENTS]
     if unknown:
         said = "; ".join(f"{name}: {what}" for name, what in CONSENTS.items())
-        raise InputError(f"nothing is called {unknown[0]!r} that could be accepted ({said})", state="nothing was done")
+        raise InputError(
+            f"nothing is called {unknown[0]!r} that could be accepted ({said})",
+            state="nothing was done",
+            remedy="take the word from the refusal that it is for",
+        )
 
 
 def _when_approved(whole: Cluster, draft: Draft, plan: Plan, request: Request, asked: Asking) -> RestoreResult:

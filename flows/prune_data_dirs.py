@@ -94,7 +94,9 @@ def prune_data_dirs(cluster: str, keep: int = 1, confirm: str = "", plan_only: b
     with reporting():
         spec = load(cluster)
         if keep < 0:
-            raise InputError("keep is a number of data dirs, 0 or more", state="nothing was touched")
+            raise InputError(
+                "keep is a number of data dirs, 0 or more", state="nothing was touched", remedy="give such a number"
+            )
         if not plan_only:
             demand_confirmation(spec, confirm)
         found, plan = _look(spec, observe_all(spec), keep)

@@ -121,7 +121,10 @@ def restore_keys(
         means = Means(store, Path(scratch) if scratch else None, tuple(accept or ()))
         unknown = [word for word in means.accept if word not in _CONSENTS]
         if unknown:
-            raise InputError(f"nothing is called {unknown[0]!r} that could be accepted ({', '.join(_CONSENTS)})")
+            raise InputError(
+                f"nothing is called {unknown[0]!r} that could be accepted ({', '.join(_CONSENTS)})",
+                remedy="take the word from the refusal that it is for",
+            )
         chosen = bool(snapshot or keys or prefixes or resources or namespaces or names)
         if apply and chosen:
             raise InputError(
@@ -186,13 +189,21 @@ def _carry_out(spec: Cluster, plan: SavedPlan, means: Means, confirm: str) -> Ke
     """Carry out a plan under the cluster's lock, with a snapshot of what there is before."""
     demand_confirmation(spec, confirm)
     if plan.header.cluster != spec.name:
-        raise InputError(f"plan {plan.short} is for {plan.header.cluster!r}", state="nothing was changed")
+        raise InputError(
+            f"plan {plan.short} is for {plan.header.cluster!r}",
+            state="nothing was changed",
+            remedy="name that cluster, or make a plan for this one",
+        )
     if not plan.todos:
         return KeysWritten(spec.name, plan, Applied(), "", 0.0)
     refuse_without_store(spec, means.accept)
     with _both_sides(spec, plan.header.snapshot, means) as (sides, entry):
         if entry.manifest.db_sha256 != plan.header.db_sha256:
-            raise Refused(f"{entry.id} is not what plan {plan.short} was made from", state="nothing was changed")
+            raise Refused(
+                f"{entry.id} is not what plan {plan.short} was made from",
+                state="nothing was changed",
+                remedy="make a new plan: the same command without --apply",
+            )
         living = _living(spec)
         with cluster_lock(living, "restore-keys") as locked:
             _refuse_another(living, plan, sides, locked)

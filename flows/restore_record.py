@@ -174,5 +174,9 @@ def known_uuid(cluster: Cluster, facts: Mapping[str, HostFacts]) -> str:
     known = {name: one.uuid for name, one in found.items() if one is not None and one.uuid}
     if len(set(known.values())) > 1:
         said = ", ".join(f"{name} of {uuid}" for name, uuid in sorted(known.items()))
-        raise Refused(f"the hosts are of different clusters: {said}", state="nothing was changed")
+        raise Refused(
+            f"the hosts are of different clusters: {said}",
+            state="nothing was changed",
+            remedy="see that the cluster file names the hosts of one cluster only",
+        )
     return next(iter(known.values()), "")

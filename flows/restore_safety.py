@@ -86,7 +86,7 @@ def safety_snapshot(cluster: Cluster, locked: Locked, accept: Collection[str]) -
 
 def _take(cluster: Cluster, locked: Locked) -> str:
     if not cluster.snapshots.stores:
-        raise Refused("the cluster file names no store for snapshots")
+        raise Refused("the cluster file names no store for snapshots", remedy="name one under snapshots.stores")
     stores = open_stores(cluster)
     try:
         files = operator_files(cluster)

@@ -32,5 +32,8 @@ def read_block(name: str) -> str:
             remedy=f"create it in the Prefect UI (Blocks, Secret) under the name {name}, or refer to env: or file:",
         ) from error
     if not isinstance(value, str):
-        raise InputError(f"the Prefect Secret block {name!r} does not hold a text")
+        raise InputError(
+            f"the Prefect Secret block {name!r} does not hold a text",
+            remedy="put the secret as plain text into the block, in Prefect's UI",
+        )
     return value

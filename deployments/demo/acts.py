@@ -96,7 +96,9 @@ def write_keys(stage: Stage) -> str:
     spec = stage.cluster
     authority = load_authority(spec.pki)
     if authority is None:
-        raise EtcdFlowsError(f"there is no CA in {spec.pki.state_dir}")
+        raise EtcdFlowsError(
+            f"there is no CA in {spec.pki.state_dir}", remedy="start the demo again in a new directory"
+        )
     stage.operator = ensure_client(spec.pki, authority, datetime.now(UTC))
     stage.screen.say(f"A client with a certificate of this cluster writes {KEYS} keys, in turn through all members.")
     names = list(cluster.MEMBERS)
@@ -158,7 +160,10 @@ def turned_away(stage: Stage, member: str) -> str:
         return str(getattr(error, "reason", None) or error).lower().replace("_", " ")
     finally:
         connection.close()
-    raise EtcdFlowsError(f"{member} answered a client without certificate (HTTP {answer})")
+    raise EtcdFlowsError(
+        f"{member} answered a client without certificate (HTTP {answer})",
+        remedy="look at the member's unit or settings: it has to ask for client certificates",
+    )
 
 
 def lose_a_member(stage: Stage) -> str:
@@ -193,7 +198,7 @@ def leader(stage: Stage) -> str:
         with stage.client(name) as client:
             if client.status().is_leader:
                 return name
-    raise EtcdFlowsError("no member leads")
+    raise EtcdFlowsError("no member leads", remedy="see the members' logs below the demo's directory")
 
 
 def bring_it_back(stage: Stage) -> str:

@@ -58,7 +58,10 @@ def free_ports() -> int:
     for first in range(_FIRST, _LAST, _STEP):
         if _free(first):
             return first
-    raise InputError("there are no three free ports in a row on the loopback addresses 127.0.0.2 to 127.0.0.4")
+    raise InputError(
+        "there are no three free ports in a row on the loopback addresses 127.0.0.2 to 127.0.0.4",
+        remedy="end what listens there, or wait",
+    )
 
 
 def _free(first: int) -> bool:

@@ -74,7 +74,7 @@ class Stage:
     def client(self, member: str, timeout: float = 5.0) -> Client:
         """The operator's client on one member's own endpoint."""
         if self.operator is None:
-            raise EtcdFlowsError("there is no client certificate yet")
+            raise EtcdFlowsError("there is no client certificate yet", remedy="start the demo again in a new directory")
         url = self.cluster.host(member).client_url
         return connect(url, self.operator.ca, self.operator.cert, self.operator.key, timeout, host=member)
 
@@ -118,7 +118,9 @@ def _given(directory: Path) -> Path:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         used = any(root.iterdir())
     except OSError as error:
-        raise InputError(f"--dir {root} can't be used: {error.strerror or error}") from error
+        raise InputError(
+            f"--dir {root} can't be used: {error.strerror or error}", remedy="give another directory with --dir"
+        ) from error
     if used:
         raise InputError(f"--dir {root} is not empty", remedy="give an empty or a new directory")
     return root

@@ -177,6 +177,7 @@ def apply_install(shell: Shell, action: InstallRelease, host: Host, local: Local
             f"the plan wants etcd {action.version} {action.arch}, at hand is {local.version} {local.arch}",
             host=host.name,
             state="the host was not touched",
+            remedy="run it again: the plan is made anew",
         )
     with local.tarball.open("rb") as tarball:
         output = shell.run(

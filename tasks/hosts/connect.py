@@ -147,7 +147,7 @@ def reveal(reference: SecretRef | None) -> str:
     from tasks.cluster.secrets import resolve
 
     if reference is None:
-        raise InputError("no secret is configured")
+        raise InputError("no secret is configured", remedy="set it in the cluster file, as the key's description says")
     value: str = resolve(reference).reveal()
     return value
 

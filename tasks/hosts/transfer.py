@@ -298,7 +298,9 @@ def _opened(local: Path) -> BufferedReader:
     try:
         return local.open("rb")
     except OSError as error:
-        raise InputError(f"{local} can't be read: {error.strerror}") from error
+        raise InputError(
+            f"{local} can't be read: {error.strerror}", remedy="correct the path or its permissions, then run again"
+        ) from error
 
 
 def _not_the_same(shell: Shell, remote: str, why: str) -> HostError:

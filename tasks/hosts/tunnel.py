@@ -78,7 +78,11 @@ class _Way:
                 remedy="set AllowTcpForwarding yes in its sshd_config" if denied else "see that etcd runs there",
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise HostUnreachable(f"the connection broke: {error}", host=self._host.name) from error
+            raise HostUnreachable(
+                f"the connection broke: {error}",
+                host=self._host.name,
+                remedy="run it again; if it breaks again, look at the network and at sshd on the host",
+            ) from error
 
     def _link(self) -> Link:
         with self._lock:

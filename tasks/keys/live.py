@@ -97,7 +97,11 @@ def live(cluster: Cluster) -> Iterator[Live]:
 def _through_ssh(host: Host, stack: ExitStack) -> str:
     """The member's endpoint as it is reached through its host; its certificate is for loopback too."""
     if host.connection == "local":
-        raise HostUnreachable("it is on this machine, and does not answer on its client port", host=host.name)
+        raise HostUnreachable(
+            "it is on this machine, and does not answer on its client port",
+            host=host.name,
+            remedy="see `systemctl status etcd`, or run it where a member can be reached",
+        )
     parts = urlsplit(host.client_url)
     port = stack.enter_context(tunnel(host, parts.hostname or host.address, parts.port or host.client_port))
     return f"https://127.0.0.1:{port}"

@@ -148,7 +148,9 @@ def new_plan(folder: Path, header: Header) -> Iterator[Writer]:
                 Path(file.name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"the plan can't be written in {folder}: {error.strerror or error}", state="nothing was changed"
+            f"the plan can't be written in {folder}: {error.strerror or error}",
+            state="nothing was changed",
+            remedy="make room, or correct the permissions of the directory",
         ) from error
 
 

@@ -71,7 +71,11 @@ def select(
         raise InputError("names alone choose nothing", state="nothing was changed", remedy="say --resource as well")
     for word in (*resources, *namespaces, *names):
         if not word or "/" in word:
-            raise InputError(f"{word[:60]!r} is no resource, namespace or name", state="nothing was changed")
+            raise InputError(
+                f"{word[:60]!r} is no resource, namespace or name",
+                state="nothing was changed",
+                remedy="write it as kubectl does: pods, deployments.apps, kube-system",
+            )
     spans = [only(key.encode(errors="surrogateescape")) for key in keys]
     spans += [below(prefix.encode(errors="surrogateescape")) for prefix in prefixes]
     for resource in resources:

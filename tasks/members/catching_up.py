@@ -60,7 +60,11 @@ def parse_seen(host: Host, text: str) -> Seen:
         answered = parse_status(host.name, status) if status.strip() else None
         return Seen(active, int(pid), int(restarts or 0), int(kib or 0), answered)
     except ValueError as error:
-        raise CommandFailed(f"what the host told can't be understood: {text[:200]!r}", host=host.name) from error
+        raise CommandFailed(
+            f"what the host told can't be understood: {text[:200]!r}",
+            host=host.name,
+            remedy="run it again; if that does not help, look at etcd on the host",
+        ) from error
 
 
 def caught_up(seen: Seen, ahead: MemberStatus) -> bool:

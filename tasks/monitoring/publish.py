@@ -111,5 +111,14 @@ def change_on_host(host: Host, path: str, edit: Callable[[str], str]) -> None:
             if done.ok:
                 return
             if done.code != _CHANGED:
-                raise CommandFailed(f"{path} can't be written: {done.stderr.strip()[-300:]}", host=host.name)
-    raise CommandFailed(f"{path} changes all the time", host=host.name, state="it has what other runs wrote")
+                raise CommandFailed(
+                    f"{path} can't be written: {done.stderr.strip()[-300:]}",
+                    host=host.name,
+                    remedy="see the directory's permissions and the disk of the host",
+                )
+    raise CommandFailed(
+        f"{path} changes all the time",
+        host=host.name,
+        state="it has what other runs wrote",
+        remedy="run it again when no other run is under way",
+    )

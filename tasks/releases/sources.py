@@ -247,7 +247,11 @@ def _judge(status: int, shown: str) -> None:
             remedy="check user and password in the mirror's URL, and the proxy's",
         )
     if status != 200:
-        raise ReleaseError(f"{shown} can't be downloaded: the server answered {status}", state="no host was touched")
+        raise ReleaseError(
+            f"{shown} can't be downloaded: the server answered {status}",
+            state="no host was touched",
+            remedy="set etcd.release.source to a mirror or a directory that has it",
+        )
 
 
 def _trust() -> ssl.SSLContext:

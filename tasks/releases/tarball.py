@@ -88,7 +88,10 @@ def _check_top(product: Product, path: PurePosixPath, wanted: tuple[str, ...], t
 
 def _examine(product: Product, content: IO[bytes], member: tarfile.TarInfo, arch: str, tarball: Path) -> BinaryInfo:
     if member.size > _LARGEST:
-        raise ReleaseError(f"{member.name} in {tarball} has {member.size} bytes, which no release has")
+        raise ReleaseError(
+            f"{member.name} in {tarball} has {member.size} bytes, which no release has",
+            remedy="get the release again from its origin; compare it with SHA256SUMS",
+        )
     header = content.read(_HEADER)
     _check_machine(product, header, member.name, arch, tarball)
     digest = hashlib.sha256(header)

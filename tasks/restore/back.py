@@ -29,7 +29,11 @@ def record_to_take_back(cluster: Cluster, facts: Mapping[str, HostFacts]) -> Rec
     """
     record = find_record(cluster, facts) or _last(cluster, facts)
     if record is None:
-        raise Refused("no restore is on record on these hosts, so there is none to take back", state="nothing changed")
+        raise Refused(
+            "no restore is on record on these hosts, so there is none to take back",
+            state="nothing changed",
+            remedy="`etcd-flows restores list CLUSTER` tells which restores there were",
+        )
     if not record.had_quorum:
         raise Refused(
             f"there is no way back from restore {record.id[:8]}: when it began, the old members could not decide "
@@ -43,7 +47,11 @@ def record_to_take_back(cluster: Cluster, facts: Mapping[str, HostFacts]) -> Rec
 def _last(cluster: Cluster, facts: Mapping[str, HostFacts]) -> Record | None:
     found = all_ended(cluster, facts)
     if len(found) > 1:
-        raise Refused("the hosts tell of different restores as their last", state="nothing was changed")
+        raise Refused(
+            "the hosts tell of different restores as their last",
+            state="nothing was changed",
+            remedy="finish the restore first: the same command without --go-back",
+        )
     return found[0].record if found else None
 
 

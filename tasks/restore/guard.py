@@ -46,7 +46,11 @@ def look(shell: Shell) -> Seen:
         state, pid, data, following = (field.strip() for field in fields)
         return Seen(host.name, state == "held", int(pid), data, following.strip("'\""))
     except ValueError as error:
-        raise CommandFailed("what the host told about its member can't be understood", host=host.name) from error
+        raise CommandFailed(
+            "what the host told about its member can't be understood",
+            host=host.name,
+            remedy="run it again; if that does not help, look at etcd on the host",
+        ) from error
 
 
 def on_other_data(host: Host, record: Record, seen: Seen) -> str:

@@ -87,7 +87,11 @@ def run_hook(shell: Shell, hook: Hook) -> None:
         emit("info", f"  {hook.name}: {line}", host=hook.host.name)
     if not out.ok:
         said = f": {' | '.join(lines[-3:])}" if lines else ", and printed nothing"
-        raise CommandFailed(f"{what} ended with exit code {out.code}{said}", host=hook.host.name)
+        raise CommandFailed(
+            f"{what} ended with exit code {out.code}{said}",
+            host=hook.host.name,
+            remedy="correct the hook or what it works on, then run it again",
+        )
 
 
 def _lines(text: str, secrets: Iterable[str]) -> list[str]:

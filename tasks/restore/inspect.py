@@ -41,7 +41,10 @@ def newest_revision(path: Path, release: LocalRelease) -> int:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise SnapshotError(f"etcdutl {release.version} could not look into {path}: {error}") from error
+            raise SnapshotError(
+                f"etcdutl {release.version} could not look into {path}: {error}",
+                remedy="verify it (`etcd-flows snapshots verify`), or take another one",
+            ) from error
     try:
         return int(json.loads(done.stdout)["revision"])
     except (ValueError, KeyError, TypeError):
@@ -58,7 +61,10 @@ def _unpacked(release: LocalRelease, directory: Path) -> str:
     with tarfile.open(release.tarball) as tarball, target.open("wb") as out:
         program = tarball.extractfile(release.binaries["etcdutl"].member)
         if program is None:
-            raise SnapshotError(f"{release.tarball} holds no etcdutl")
+            raise SnapshotError(
+                f"{release.tarball} holds no etcdutl",
+                remedy="get the release again: remove it from the cache (etcd.release.cache)",
+            )
         while piece := program.read(1 << 20):
             out.write(piece)
     target.chmod(0o700)

@@ -127,7 +127,11 @@ def parse(host: Host, text: str) -> Old:
         records = tuple(from_json(base64.b64decode(said[1])) for said in lines if said[0] == "record")
         dirs = [_old_dir(host, said, records) for said in lines if said[0] == "dir"]
     except (ValueError, IndexError) as error:
-        raise CommandFailed(f"what lies beside the data can't be told: {error}", host=host.name) from error
+        raise CommandFailed(
+            f"what lies beside the data can't be told: {error}",
+            host=host.name,
+            remedy="look at the directories on the host, then run it again",
+        ) from error
     former = next((said[1] for said in lines if said[0] == "former"), "")
     return Old(tuple(sorted(dirs, key=lambda old: -old.changed)), records, former)
 

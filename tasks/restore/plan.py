@@ -101,7 +101,11 @@ def _bring(cluster: Cluster, host: Host, seen: Stand, record: Record, source: Pa
     if seen.unpacked:
         return
     if source is None:
-        raise EtcdFlowsError("the snapshot has to be brought to the hosts again, and is not at hand", host=host.name)
+        raise EtcdFlowsError(
+            "the snapshot has to be brought to the hosts again, and is not at hand",
+            host=host.name,
+            remedy="run it again with the same snapshot named",
+        )
     file, new = record.file(host), record.data_dir(host)
     user = cluster.etcd.user if host.service == "systemd" else ""
     push = PushSnapshot(str(source), file, record.sha256, user)

@@ -103,7 +103,9 @@ def parse_proof(name: str, revision: int, parts: Sequence[str]) -> Proof:
         )
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise CommandFailed(
-            f"the member's answer could not be understood: {(hashed + counted).strip()[:200]!r}", host=name
+            f"the member's answer could not be understood: {(hashed + counted).strip()[:200]!r}",
+            host=name,
+            remedy="run it again: it goes on from the proof",
         ) from error
 
 

@@ -173,5 +173,6 @@ def find_record(cluster: Cluster, facts: Mapping[str, HostFacts]) -> Record | No
         raise Refused(
             f"a restore of the cluster {record.cluster!r} is under way on these hosts, not of {cluster.name!r}",
             state="nothing was changed",
+            remedy="name that cluster's file, or finish its restore first",
         )
     return record

@@ -61,7 +61,11 @@ def check_file(path: Path) -> Digest:
             while piece := file.read(_PIECE):
                 check.feed(piece)
     except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}", state="nothing was touched") from error
+        raise InputError(
+            f"{path} can't be read: {error.strerror}",
+            state="nothing was touched",
+            remedy="correct the path or the file's permissions",
+        ) from error
     digest = check.finish()
     if digest.bytes == 0 or (digest.has_trailer and not digest.ok):
         raise SnapshotDamaged(

@@ -29,7 +29,11 @@ class Locks:
 
     def __post_init__(self) -> None:
         if bool(self.recipients) == (self.passphrase is not None):
-            raise InputError("encryption needs either recipients or a passphrase", state=_UNTOUCHED)
+            raise InputError(
+                "encryption needs either recipients or a passphrase",
+                state=_UNTOUCHED,
+                remedy="set one of them under snapshots.encryption",
+            )
         for recipient in self.recipients:
             try:
                 pyrage.x25519.Recipient.from_str(recipient)

@@ -165,5 +165,8 @@ def _read(client: Made, revision: int, limit: int) -> int:
     client.put(_OWN, str(revision).encode())
     back = client.get(_OWN)
     if back is None or back.value != str(revision).encode():
-        raise SnapshotDamaged("a member restored from it does not give back what is written to it")
+        raise SnapshotDamaged(
+            "a member restored from it does not give back what is written to it",
+            remedy="verify it (`etcd-flows snapshots verify`) and hold a drill with another one",
+        )
     return read

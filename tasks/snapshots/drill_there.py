@@ -230,13 +230,21 @@ class _Member:
             told = said.get("hash_revision") or revision or said["header"]["revision"]
             return HashKV(int(told), int(said.get("compact_revision", 0)), int(said["hash"]))
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise CommandFailed(f"etcdctl tells no hash: {text[:100]!r}", host=self._stage.machine) from error
+            raise CommandFailed(
+                f"etcdctl tells no hash: {text[:100]!r}",
+                host=self._stage.machine,
+                remedy="hold the drill again; if that does not help, look at the machine",
+            ) from error
 
     def count(self, revision: int = 0) -> int:
         said = self._stage.ask("get", "", "--prefix", "--count-only", f"--rev={revision}", "-w", "fields")
         found = re.search(r'^"Count" : (\d+)$', said, re.MULTILINE)
         if found is None:
-            raise CommandFailed(f"etcdctl get tells no count: {said[:100]!r}", host=self._stage.machine)
+            raise CommandFailed(
+                f"etcdctl get tells no count: {said[:100]!r}",
+                host=self._stage.machine,
+                remedy="hold the drill again; if that does not help, look at the machine",
+            )
         return int(found[1])
 
     def prefix(self, prefix: bytes, *, limit: int = 0) -> range:
@@ -244,7 +252,11 @@ class _Member:
         words = ("get", prefix.decode(), "--prefix", f"--limit={limit}", "-w", "fields")
         lines = self._stage.ask(*words, then=_KEYS).split()
         if "failed" in lines:
-            raise CommandFailed("etcdctl could not read the first keys with their values", host=self._stage.machine)
+            raise CommandFailed(
+                "etcdctl could not read the first keys with their values",
+                host=self._stage.machine,
+                remedy="hold the drill again; if that does not help, look at the machine",
+            )
         return range(len(lines))
 
     def put(self, key: bytes, value: bytes) -> None:

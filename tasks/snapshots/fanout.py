@@ -82,7 +82,10 @@ class _Feeder:
         except StoreError as error:
             self.error = self.error or error
         except Exception as error:  # noqa: BLE001 - a store's fault must not take the others with it
-            self.error = self.error or StoreError(f"store {self.name}: {type(error).__name__}: {error}")
+            self.error = self.error or StoreError(
+                f"store {self.name}: {type(error).__name__}: {error}",
+                remedy="see whether the store can be reached and written, then run it again",
+            )
         finally:
             if self.stored is None:
                 self._upload.abort()

@@ -148,7 +148,10 @@ def _decoded(manifest: Manifest, store: Store, keys: Keys | None, file: BinaryIO
     try:
         for piece in decode(iter(pieces), manifest.compression, manifest.encryption, keys):
             if check.bytes + len(piece) > manifest.db_bytes:
-                raise SnapshotDamaged(f"more comes out of {manifest.id} than the {manifest.db_bytes} bytes captured")
+                raise SnapshotDamaged(
+                    f"more comes out of {manifest.id} than the {manifest.db_bytes} bytes captured",
+                    remedy="take another copy (--store) or another snapshot",
+                )
             check.feed(piece)
             with _told(Path(file.name)):
                 file.write(piece)

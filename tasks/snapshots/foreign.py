@@ -82,7 +82,11 @@ def read_foreign(path: Path, scratch: Path) -> tuple[Foreign, Plain]:
                 database = scratch / "foreign.db"
                 check = _examine(path, _saved(database, _unpacked(path, file, packed)))
     except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror or error}", state="nothing was imported") from error
+        raise InputError(
+            f"{path} can't be read: {error.strerror or error}",
+            state="nothing was imported",
+            remedy="correct the path or the file's permissions",
+        ) from error
     found = check.finish()
     kind = _kind(path, found.bytes)
     if kind != "raw" and not found.ok:

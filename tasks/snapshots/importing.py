@@ -75,7 +75,9 @@ class FileCapture:
                     yield piece
         except OSError as error:
             raise SnapshotError(
-                f"{self._plain.path} can't be read: {error.strerror}", state="nothing was imported"
+                f"{self._plain.path} can't be read: {error.strerror}",
+                state="nothing was imported",
+                remedy="correct the path or the file's permissions",
             ) from error
 
     def facts(self) -> Facts:

@@ -92,7 +92,9 @@ def chosen(stores: Mapping[str, Store], only: str) -> dict[str, Store]:
         )
     if only and only not in stores:
         raise InputError(
-            f"the cluster file has no store {only[:60]!r}; it has {', '.join(stores)}", state="nothing was touched"
+            f"the cluster file has no store {only[:60]!r}; it has {', '.join(stores)}",
+            state="nothing was touched",
+            remedy="name one of these with --store",
         )
     return {name: store for name, store in stores.items() if only in ("", name)}
 

@@ -98,7 +98,12 @@ def look(shell: Shell, directory: str) -> RawData:
     host = shell.host.name
     out = shell.run(list_script(directory), timeout=60.0, check=False, what="looking at the data directory")
     if out.code != 0:
-        raise InputError(f"{directory} can't be read", host=host, state="nothing was touched")
+        raise InputError(
+            f"{directory} can't be read",
+            host=host,
+            state="nothing was touched",
+            remedy="name the data dir, or its member/snap/db",
+        )
     return _found(f"{host}:{directory}", host, out.text)
 
 
@@ -114,7 +119,11 @@ def look_here(directory: Path) -> RawData:
         lines = [f"{p.stat().st_size}\t{p.stat().st_mtime}\t{p.relative_to(top)}" for p in paths]
     except OSError as error:
         why = error.strerror or error
-        raise InputError(f"{directory} can't be read: {why}", state="nothing was touched") from error
+        raise InputError(
+            f"{directory} can't be read: {why}",
+            state="nothing was touched",
+            remedy="name the data dir, or its member/snap/db",
+        ) from error
     return _found(str(directory), "", "\n".join([str(top), *lines]))
 
 

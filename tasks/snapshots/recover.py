@@ -114,7 +114,11 @@ def new_cluster_file(content: bytes, place: Place | None, hosts: Sequence[tuple[
     except yaml.YAMLError:
         document = None
     if not isinstance(document, dict):
-        raise InputError("the cluster file in the bundle can't be read as YAML", state=_UNTOUCHED)
+        raise InputError(
+            "the cluster file in the bundle can't be read as YAML",
+            state=_UNTOUCHED,
+            remedy="take the bundle of another snapshot (--snapshot)",
+        )
     document["pki"] = {**(document.get("pki") or {}), "state_dir": f"./{STATE}"}
     if hosts:
         document["hosts"] = [{"name": name, "address": address} for name, address in hosts]

@@ -139,7 +139,10 @@ def signed_bytes(data: bytes, trusted: str | None, kind: Kind) -> bytes:
         raw = base64.b64decode((trusted or "").partition(":")[2], validate=True)
         Ed25519PublicKey.from_public_bytes(raw).verify(value, _domain(kind) + rest)
     except (InvalidSignature, ValueError):
-        raise ManifestError(f"this {kind} is not signed by the key that is trusted here") from None
+        raise ManifestError(
+            f"this {kind} is not signed by the key that is trusted here",
+            remedy="if it is yours, pin its key as snapshots.signing.public_key; else somebody forged it",
+        ) from None
     return rest
 
 

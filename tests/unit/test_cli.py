@@ -6,13 +6,16 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from deployments.cli import main
+from deployments.cli_help import EXAMPLES
 
 CLI = [sys.executable, "-m", "deployments.cli"]
 ROOT = Path(__file__).parents[2]
@@ -67,6 +70,20 @@ def test_tab_completion_knows_the_cluster_files_and_the_flows(tmp_path: Path) ->
 
     assert complete("etcd-flows check-cluster pro") == ["file,pro", "plain,prod-a", "plain,prod-b"]
     assert complete("etcd-flows trigger restore-d") == ["plain,restore-drill"]
+
+
+@pytest.mark.parametrize("words", EXAMPLES)
+def test_the_examples_of_its_help_can_be_typed(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "snapshot.db").touch()
+    for example in EXAMPLES[words]:
+        group: click.Group = main
+        *groups, name = words.split()
+        for each in groups:
+            found = group.commands[each]
+            assert isinstance(found, click.Group)
+            group = found
+        group.commands[name].make_context(words, shlex.split(example))  # refuses what it does not know
 
 
 def test_the_overview_has_every_command_once() -> None:

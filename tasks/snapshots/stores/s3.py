@@ -122,7 +122,10 @@ class S3Store:
                 return
             params = {ours: answer[theirs] for ours, theirs in following.items() if answer.get(theirs)}
             if not params:
-                raise StoreError(f"store {self._name}: the server ends its listing without saying how to go on")
+                raise StoreError(
+                    f"store {self._name}: the server ends its listing without saying how to go on",
+                    remedy="see whether it really is an S3 server, and its version",
+                )
 
 
 def _locked_until(found: dict[str, Any]) -> datetime | None:

@@ -293,6 +293,9 @@ def _hopeless(state: tenacity.RetryCallState) -> bool:
 
 
 def _unforeseen(store: str, key: str, error: BaseException) -> StoreError:
-    made = StoreError(f"store {store}: can't upload {key}: {type(error).__name__}: {error}")
+    made = StoreError(
+        f"store {store}: can't upload {key}: {type(error).__name__}: {error}",
+        remedy="see whether the store can be reached and written, then run it again",
+    )
     made.__cause__ = error
     return made
