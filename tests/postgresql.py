@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,32 @@ def _program(name: str) -> str:
     return str(found[-1])
 
 
+@dataclass(frozen=True)
+class Database:
+    """A running server with one database.
+
+    Args:
+        port: On loopback.
+        pid: Of its first process.
+    """
+
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        """Of the database, as Prefect wants it."""
+        return f"postgresql+asyncpg://prefect@127.0.0.1:{self.port}/postgres"
+
+    def ask(self, query: str) -> str:
+        """The answer to a query, as text."""
+        words = [_program("psql"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "prefect", "-tAc", query, "postgres"]
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+
+
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """A running server; yields the URL of its database, as Prefect wants it."""
+def postgresql() -> Iterator[Database]:
+    """A running server, gone at the end with its data."""
     postgres, initdb = _program("postgres"), _program("initdb")
     root = Path(tempfile.mkdtemp(prefix="efl-pg-", dir="/tmp"))
     as_user = _USER if os.geteuid() == 0 else ()
@@ -58,7 +82,7 @@ def postgresql() -> Iterator[str]:
                 assert process.poll() is None, root.with_suffix(".log").read_text()
                 assert time.monotonic() < until, root.with_suffix(".log").read_text()
                 time.sleep(0.1)
-            yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
+            yield Database(port, process.pid)
         finally:
             process.send_signal(signal.SIGQUIT)
             process.wait(60)

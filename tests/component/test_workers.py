@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ import yaml
 
 from tests.component.test_serve import free_ports
 from tests.e2e.conftest import PrefectServer
-from tests.postgresql import postgresql
+from tests.postgresql import Database, postgresql
 
 pytestmark = [pytest.mark.component, pytest.mark.slow]
 
@@ -50,6 +51,7 @@ class Site:
 
     directory: Path
     server: PrefectServer
+    database: Database
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -137,12 +139,44 @@ def has_a_running_run(site: Site, worker: subprocess.Popen[bytes]) -> bool:
     return any(int(str(run["infrastructure_pid"] or ":0").rpartition(":")[2]) in mine for run in running)
 
 
+@dataclass
+class Figures:
+    """What it takes, seen from outside while it goes on: peaks of memory in MB, seconds of CPU.
+
+    Args:
+        families: First processes, by what they are; a worker's runs are told apart from it.
+    """
+
+    families: dict[str, int]
+    peaks: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Once; what ended between two looks is in its parent's CPU time."""
+        for name, pid in self.families.items():
+            with contextlib.suppress(OSError):  # one that has just ended
+                first, *others = family(pid)
+                self._peak(name, _resident(first))
+                self._peak(f"{name}: largest child", max((_resident(each) for each in others), default=0))
+                self._peak(f"{name}: all", sum(_resident(each) for each in (first, *others)))
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                self.seconds[name] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+    def _peak(self, name: str, pages: int) -> None:
+        self.peaks[name] = max(self.peaks.get(name, 0), pages * os.sysconf("SC_PAGE_SIZE") >> 20)
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+
+
 @pytest.fixture
 def site(etcd_release_dir: Path) -> Iterator[Site]:
     directory = Path(tempfile.mkdtemp(prefix="efl-many-", dir="/tmp"))
     (directory / "server").mkdir()
-    with postgresql() as url:
-        made = Site(directory, PrefectServer(directory / "server", PREFECT_API_DATABASE_CONNECTION_URL=url))
+    with postgresql() as database:
+        server = PrefectServer(directory / "server", PREFECT_API_DATABASE_CONNECTION_URL=database.url)
+        made = Site(directory, server, database)
         try:
             made.server.wait_ready()
             yield made
@@ -168,11 +202,13 @@ def test_a_killed_worker_loses_no_backup_and_doubles_none(site: Site, etcd_relea
         started = site.ask(f"/deployments/{deployment}/create_flow_run", {"parameters": {"kind": "scheduled"}})
         wanted[started["id"]] = name
     victim, _ = site.start_worker("first"), site.start_worker("second")
-    half = time.monotonic() + 600
+    figures = Figures({"server": site.server.pid, "postgresql": site.database.pid, "worker": site.workers[1].pid})
+    half = time.monotonic() + 600 + 15 * COUNT
     while not has_a_running_run(site, victim) or (
         COUNT > 8 and sum(run["state_type"] == "COMPLETED" for run in site.runs()) < COUNT / 3
     ):
         assert time.monotonic() < half, (site.directory / "first.log").read_text()
+        figures.look()
         time.sleep(0.05)
     kill(victim)
     killed = time.monotonic()
@@ -182,6 +218,7 @@ def test_a_killed_worker_loses_no_backup_and_doubles_none(site: Site, etcd_relea
         states = Counter(run["state_name"] for run in site.runs())
         assert not {"Failed", "Crashed"} & set(states), [run["state"]["message"] for run in site.runs()]
         assert time.monotonic() < until, (states, site.server.log.read_text()[-3000:])
+        figures.look()
         time.sleep(0.5)
     ended = time.monotonic()
     histories = {run: [each["name"] for each in site.ask(f"/flow_run_states/?flow_run_id={run}")] for run in wanted}
@@ -192,4 +229,6 @@ def test_a_killed_worker_loses_no_backup_and_doubles_none(site: Site, etcd_relea
     assert len(planned) == COUNT, "the schedules of all clusters have runs to come"
     for name in names:
         assert len([*(site.directory / "backups" / name).rglob("manifests/*.json")]) == 1, name
+    size = site.database.ask("SELECT pg_size_pretty(pg_database_size('postgres'))")
+    print(f"{figures.peaks} MB, {figures.seconds} s of CPU, database {size}")
     print(f"{COUNT} backups: killed after {killed - began:.0f} s, {len(lost)} lost, all done {ended - began:.0f} s")
