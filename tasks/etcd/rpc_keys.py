@@ -63,7 +63,7 @@ class Keys:
     def _errors(self, what: str, timeout: float | None = None) -> AbstractContextManager[None]:
         raise NotImplementedError
 
-    def page(self, start: bytes, end: bytes | None, limit: int, revision: int = 0) -> Page:
+    def page(self, start: bytes, end: bytes | None, limit: int, revision: int = 0, keys_only: bool = False) -> Page:
         """The first keys of a range; a linearizable read.
 
         Args:
@@ -71,8 +71,11 @@ class Keys:
             end: First key that no longer belongs to it; None for all to the end.
             limit: How many at most.
             revision: As they were then; 0 for now.
+            keys_only: Without values, which are empty then.
         """
-        request = _rpc.RangeRequest(key=start or b"\0", range_end=end or b"\0", limit=limit, revision=revision)
+        request = _rpc.RangeRequest(
+            key=start or b"\0", range_end=end or b"\0", limit=limit, revision=revision, keys_only=keys_only
+        )
         with self._errors("get"):
             got = self._raw.kvstub.Range(request, self.timeout)
         return Page(tuple(key_of(kv) for kv in got.kvs), got.more, int(got.header.revision))

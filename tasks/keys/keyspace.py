@@ -1,8 +1,13 @@
-"""A key space as of one moment, read page by page: of a snapshot, or of the running cluster."""
+"""A key space as of one moment, read page by page: of a snapshot, or of the running cluster.
+
+etcd counts all keys of the range that is asked for, however few it shall give back: a page out of a million keys costs
+it 100 ms of work, and a thousand such pages are felt by everybody (source: treeIndex.Revisions; seen: 115 ns a key).
+So the keys alone are read first, many at a time; values then in ranges that have no more keys than are wanted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tasks.errors import HostError, SnapshotError, TransientHostError
@@ -14,11 +19,14 @@ from tasks.keys.spans import Span
 #: no answer has more than 384 MiB, neither here nor in the member that makes it.
 FIRST_PAGE, LARGEST_PAGE = 16, 256
 
+#: The same for pages of keys without values.
+FIRST_OUTLINE, LARGEST_OUTLINE = 1024, 16384
+
 #: Bytes that a page should have: enough to hardly feel the round trip, few enough not to be felt by the cluster.
 WANTED_PAGE = 2 << 20
 
-#: Asks for a page: first key, end (None: all), how many, at which revision.
-AskPage = Callable[[bytes, bytes | None, int, int], Page]
+#: Asks for a page: first key, end (None: all), how many, at which revision, whether without values.
+AskPage = Callable[[bytes, bytes | None, int, int, bool], Page]
 
 
 @dataclass(frozen=True)
@@ -44,26 +52,45 @@ class Keyspace:
         """
         limit = FIRST_PAGE
         for span in spans:
-            start, more = span.start, True
-            while more:
-                page = self._page(start, span.end, limit)
-                yield from page.items
-                more = page.more and bool(page.items)
-                if more:
-                    start = page.items[-1].key + b"\0"
-                    limit = next_limit(page)
+            page = self._page(span.start, span.end, limit)
+            yield from page.items
+            if page.more and page.items:
+                limit = yield from self._many(_after(page), span.end, next_limit(page))
 
-    def _page(self, start: bytes, end: bytes | None, limit: int) -> Page:
+    def _many(self, start: bytes, end: bytes | None, limit: int) -> Generator[KeyValue, None, int]:
+        """A range with more keys than a page has; returns how many to ask for after it."""
+        more, outline_limit = True, FIRST_OUTLINE
+        while more:
+            outline = self._page(start, end, outline_limit, keys_only=True)
+            keys = [item.key for item in outline.items]
+            more = outline.more and bool(keys)
+            if more:
+                start = _after(outline)
+                outline_limit = next_limit(outline, FIRST_OUTLINE, LARGEST_OUTLINE)
+            first = 0
+            while first < len(keys):
+                last = min(first + limit, len(keys)) - 1
+                page = self._page(keys[first], keys[last] + b"\0", limit)
+                yield from page.items
+                first, limit = last + 1, next_limit(page)
+        return limit
+
+    def _page(self, start: bytes, end: bytes | None, limit: int, *, keys_only: bool = False) -> Page:
         try:
-            return self.ask(start, end, limit, self.revision)
+            return self.ask(start, end, limit, self.revision, keys_only)
         except HostError as error:
             raise _explained(error, self.name) from error
 
 
-def next_limit(page: Page) -> int:
+def _after(page: Page) -> bytes:
+    """The first key that may come after it."""
+    return page.items[-1].key + b"\0"
+
+
+def next_limit(page: Page, least: int = FIRST_PAGE, most: int = LARGEST_PAGE) -> int:
     """How many keys to ask for after this page. Pure."""
     read = sum(len(item.key) + len(item.value) + 64 for item in page.items)
-    return max(FIRST_PAGE, min(LARGEST_PAGE, WANTED_PAGE * len(page.items) // max(read, 1)))
+    return max(least, min(most, WANTED_PAGE * len(page.items) // max(read, 1)))
 
 
 def _explained(error: HostError, name: str) -> HostError | SnapshotError:

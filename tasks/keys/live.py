@@ -56,9 +56,9 @@ class Live:
             self._clients.append(self._clients.pop(0))
             time.sleep(0.2)
 
-    def page(self, start: bytes, end: bytes | None, limit: int, revision: int) -> Page:
+    def page(self, start: bytes, end: bytes | None, limit: int, revision: int, keys_only: bool = False) -> Page:
         """See :meth:`tasks.etcd.client.Client.page`."""
-        return self.call(lambda client: client.page(start, end, limit, revision))
+        return self.call(lambda client: client.page(start, end, limit, revision, keys_only))
 
     def keyspace(self) -> Keyspace:
         """All keys as they are now; readable until the cluster compacts beyond this moment."""

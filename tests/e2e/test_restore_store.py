@@ -175,9 +175,14 @@ def test_hooks_for_clients(alone: Alone) -> None:
 
 
 def test_bytes_that_rotted_in_the_store_stop_nothing(alone: Alone) -> None:
+    """Nor does a key that is missing here, or another one."""
     host = alone.host
     pid = host.exec("pidof etcd")
     newest = alone.snapshots("manual")[0]
+    for passphrase in ("", "another"):
+        assert not alone.product.run(
+            "disaster-restore", "--confirm", "prod-a", "--snapshot", newest, "--again", BACKUP_PASS=passphrase
+        ).json["ok"]
     (data,) = (alone.product.directory / "backups").rglob(f"data/{newest}/*")
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1

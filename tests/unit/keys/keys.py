@@ -17,15 +17,22 @@ def kv(key: bytes, value: bytes = b"", created: int = 1, changed: int = 1, lease
 
 @dataclass
 class Asked:
-    """Serves pages out of a dictionary, as a member does; remembers how large they were."""
+    """Serves pages out of a dictionary, as a member does; remembers how large they were, and what that took.
+
+    Args:
+        largest: Bytes of values in a page.
+        counted: Keys that a member counts for all pages.
+    """
 
     data: Mapping[bytes, bytes]
     largest: int = 0
+    counted: int = 0
 
-    def __call__(self, start: bytes, end: bytes | None, limit: int, revision: int) -> Page:
+    def __call__(self, start: bytes, end: bytes | None, limit: int, revision: int, keys_only: bool) -> Page:
         found = [key for key in sorted(self.data) if start <= key and (end is None or key < end)]
-        page = tuple(kv(key, self.data[key]) for key in found[:limit])
+        page = tuple(kv(key, b"" if keys_only else self.data[key]) for key in found[:limit])
         self.largest = max(self.largest, sum(len(item.value) for item in page))
+        self.counted += len(found)
         return Page(page, len(found) > limit, revision)
 
 

@@ -39,7 +39,7 @@ class Model:
     largest: int = 1 << 30
     endpoint: str = "model"
 
-    def page(self, start: bytes, end: bytes | None, limit: int, revision: int) -> Page:
+    def page(self, start: bytes, end: bytes | None, limit: int, revision: int, keys_only: bool = False) -> Page:
         found = [self.data[key] for key in sorted(self.data) if start <= key and (end is None or key < end)]
         return Page(tuple(found[:limit]), len(found) > limit, self.revision)
 

@@ -90,6 +90,13 @@ def test_pages_shrink_for_large_values_and_grow_for_small_ones() -> None:
     assert asked.largest <= 3 << 20
 
 
+def test_a_member_counts_few_keys_beside_those_that_are_read() -> None:
+    data = {b"%06d" % number: b"x" for number in range(40_000)}
+    asked = Asked(data)
+    assert [item.key for item in Keyspace("test", 1, asked).items([EVERYTHING])] == sorted(data)
+    assert asked.counted < 6 * len(data)
+
+
 @pytest.mark.parametrize(
     ("said", "kind"),
     [
@@ -100,7 +107,7 @@ def test_pages_shrink_for_large_values_and_grow_for_small_ones() -> None:
     ids=["compacted", "auth", "other"],
 )
 def test_why_it_can_not_be_read(said: str, kind: type[Exception]) -> None:
-    def refuse(start: bytes, end: bytes | None, limit: int, revision: int) -> Page:
+    def refuse(start: bytes, end: bytes | None, limit: int, revision: int, keys_only: bool) -> Page:
         raise HostError(said)
 
     with pytest.raises(kind):
