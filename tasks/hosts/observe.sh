@@ -16,6 +16,12 @@ surely_absent() {
   [ -z "$way" ] || [ ! -d "$way" ] || [ -x "$way" ]
 }
 
+# Of a program of 25 MB coreutils' own takes five times as long as one that uses the processor's instructions; for the
+# small files it is started sooner.
+sha256() {
+  { [ "$2" -gt 1048576 ] && openssl dgst -sha256 -r <"$1" 2>/dev/null; } || sha256sum <"$1"
+}
+
 # Number, what is wanted (stat, content), path.
 look_file() {
   if [ -L "$3" ]; then kind=link
@@ -30,7 +36,7 @@ look_file() {
   attributes=$(stat -c '%a %U %G %s' -- "$3" 2>/dev/null) || return 0
   printf 'file\t%s\t%s\t%s\n' "$1" "$kind" "$attributes"
   if [ "$kind" = file ] && [ -r "$3" ]; then
-    sum=$(sha256sum <"$3") && printf 'sha256\t%s\t%s\n' "$1" "${sum%% *}"
+    sum=$(sha256 "$3" "${attributes##* }") && printf 'sha256\t%s\t%s\n' "$1" "${sum%% *}"
     if [ "$2" = content ] && [ "$(stat -c %s -- "$3")" -le 1048576 ]; then
       printf 'content\t%s\t%s\n' "$1" "$(base64 -w0 <"$3")"
     fi

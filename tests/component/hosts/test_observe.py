@@ -83,6 +83,13 @@ def test_files(tmp_path: Path) -> None:
         facts.file("/not/asked/for")
 
 
+def test_a_program_is_hashed_like_a_small_file(sshd: Sshd, tmp_path: Path) -> None:
+    large = tmp_path / "etcd"
+    large.write_bytes(os.urandom(1 << 20) * 3)
+    fact = look(sshd.host(), str(large)).file(str(large))
+    assert (fact.size, fact.sha256) == (3 << 20, hashlib.sha256(large.read_bytes()).hexdigest())
+
+
 def test_data_dir(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
