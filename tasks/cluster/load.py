@@ -91,7 +91,13 @@ def find_cluster_file(
     known = sorted({path.stem for directory in search for path in _listing(directory) if path.suffix in _SUFFIXES})
     near = difflib.get_close_matches(text, known, 1)
     where = " or ".join(str(directory) for directory in search)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}" if known else "give the path of a file"
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"name one of these, or a file: {', '.join(known)}"
+        if known
+        else "give the path of a file"
+    )
     raise _refusal(text, f"no cluster file of that name in {where}", hint)
 
 

@@ -54,14 +54,15 @@ class ClusterFileError(InputError):
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        errors = sum(problem.severity == "error" for problem in problems)
-        count = "1 problem" if errors == 1 else f"{errors} problems"
-        listing = "\n".join(str(problem) for problem in problems)
-        super().__init__(
-            f"the cluster file has {count}\n{listing}",
-            state="nothing was touched",
-            remedy="correct the file and run `etcd-flows validate` on it",
-        )
+        first = problems[0]
+        if len(problems) == 1 and first.line is None and not first.key:  # of the file as a whole: it can't be read
+            message, remedy = f"{first.file}: {first.message}", first.hint or "correct the file"
+        else:
+            errors = sum(problem.severity == "error" for problem in problems)
+            count = "1 problem" if errors == 1 else f"{errors} problems"
+            message = "\n".join([f"the cluster file has {count}", *map(str, problems)])
+            remedy = "correct the file and run `etcd-flows validate` on it"
+        super().__init__(message, state="nothing was touched", remedy=remedy)
         self.problems = tuple(problems)
 
 
