@@ -13,12 +13,15 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
 
+from deployments.api import Served
 from deployments.api_asking import Way
+from deployments.doctor.prefect_api import configured
 from deployments.errors import show_error
 from deployments.local_prefect import local_prefect
 from flows.first_look import look_ahead
@@ -130,6 +133,7 @@ def _prefect(verbose: bool) -> Iterator[Callable[[], None]]:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    _turn_to_served()
     from prefect.settings import (
         PREFECT_API_URL,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -154,16 +158,22 @@ def _prefect(verbose: bool) -> Iterator[Callable[[], None]]:
         yield lambda: server.wait(patience)
 
 
+def _turn_to_served() -> None:
+    """Without another API, use the server that ``etcd-flows serve`` runs on this machine, if it does; say so."""
+    served = Served.of(os.environ).environment()
+    api = configured(os.environ, Path.cwd()) if served else None
+    if api is None or api.url != served["PREFECT_API_URL"] or "PREFECT_API_URL" in os.environ:
+        return
+    if Way(api.auth).answers(api.url, API_TIMEOUT):
+        os.environ.update(served)
+        click.echo(f"this run is in the UI of `etcd-flows serve`: {api.url.removesuffix('/api')}", err=True)
+
+
 def _answers(url: str) -> bool:
-    from prefect.settings import (
-        PREFECT_API_AUTH_STRING,
-        PREFECT_API_SSL_CERT_FILE,
-        PREFECT_API_TLS_INSECURE_SKIP_VERIFY,
-    )
+    from prefect.settings import get_current_settings
 
     if not url.startswith(("http://", "https://")):
         raise InputError(f"PREFECT_API_URL is not an http(s) URL: {url}", remedy="correct or unset it")
-    secret = PREFECT_API_AUTH_STRING.value()
-    auth = secret.get_secret_value() if secret else ""
-    unverified = bool(PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value())
-    return Way(auth, PREFECT_API_SSL_CERT_FILE.value() or "", unverified).answers(url, API_TIMEOUT)
+    api = get_current_settings().api
+    auth = api.auth_string.get_secret_value() if api.auth_string else ""
+    return Way(auth, api.ssl_cert_file or "", api.tls_insecure_skip_verify).answers(url, API_TIMEOUT)
