@@ -31,7 +31,8 @@ def read_clusters(cluster: str | None, environ: Mapping[str, str]) -> tuple[dict
     """
     if cluster is not None:
         try:
-            files = {cluster: find_cluster_file(cluster, environ)}
+            file = find_cluster_file(cluster, environ)
+            files = {file.stem: file}  # its path would leave no room for what is said
         except ClusterFileError as error:
             return {}, list(_problems(cluster, error))
         found: list[Finding] = []

@@ -93,7 +93,9 @@ def _from_file(ref: SecretRef) -> str:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror or "unreadable" if isinstance(error, OSError) else "that is not a path"
-        raise _refusal(ref, reason, "check the path and who may read it") from None
+        raise _refusal(
+            ref, reason, "check the path (it counts from where the cluster file lies) and who may read it"
+        ) from None
     if len(data) > MAX_BYTES:
         raise _refusal(ref, "the file is larger than 64 KiB", "give the path of the secret's own file")
     try:
