@@ -14,7 +14,8 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 PYTEST := $(BIN)/python -m pytest
-PARALLEL := -n $(WORKERS) --dist loadfile
+# Files in the order in which they are named, the long ones first: at the end many short ones keep all workers busy.
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 TEST_PACKAGES := openssh-server csh tcsh fish zsh age zstd postgresql
 S3_PACKAGES := debian-archive-keyring
 LAB_PACKAGES := systemd-container debootstrap openssh-client iproute2 e2fsprogs ca-certificates
@@ -59,10 +60,10 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 test: $(VENV)/.dev test-tools lab-tools releases s3-server prometheus
-	$(PYTEST) $(PARALLEL) --durations=15 tests/unit tests/component tests/e2e || $(BIN)/python -m tests.again $$?
+	$(PYTEST) $(PARALLEL) --durations=15 tests/e2e tests/component tests/unit || $(BIN)/python -m tests.again $$?
 
 test-fast: $(VENV)/.dev test-tools s3-server prometheus
-	$(PYTEST) $(PARALLEL) --durations=5 tests/unit tests/component
+	$(PYTEST) $(PARALLEL) --durations=5 tests/component tests/unit
 
 interruptions: $(VENV)/.dev lab-tools releases
 	$(PYTEST) -v tests/e2e/every_interruption.py tests/e2e/every_restore.py tests/e2e/every_replace.py
