@@ -20,6 +20,7 @@ from tasks.cluster.load import load_cluster
 from tasks.cluster.spec import Cluster
 from tasks.etcd.members import etcdctl
 from tests.outputs import assert_as_published
+from tests.starter import STARTER
 
 ROOT = Path(__file__).parents[1]
 CLI = (sys.executable, "-m", "deployments.cli")
@@ -55,16 +56,7 @@ class Loopback:
 
     def run(self, *words: str, code: int = 0, program: tuple[str, ...] = CLI) -> dict[str, Any]:
         """Run the command line; returns what it printed as JSON, with ``stderr`` in it."""
-        done = subprocess.run(
-            self.argv(*words, program=program),
-            cwd=self.root,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = STARTER.run(self.argv(*words, program=program), self.root, self.environment())
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         printed: dict[str, Any] = assert_as_published(words[0], done.stdout) if done.stdout else {}
         return {**printed, "stderr": done.stderr}

@@ -24,6 +24,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.starter import STARTER
+
 pytestmark = [pytest.mark.component, pytest.mark.slow]
 
 PROGRAM = (sys.executable, "-m", "deployments.cli")
@@ -73,9 +75,7 @@ class Site:
         }
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *words], env=self.environ, capture_output=True, text=True, timeout=240, check=False
-        )
+        return STARTER.run([*PROGRAM, *words], ROOT, self.environ)
 
     def python(self, script: str, *words: str) -> None:
         """Run a script with the API's credentials."""

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -151,36 +150,23 @@ def interrupt(
     directory = Path(tempfile.mkdtemp(dir=product.directory))
     names = {host.name: host for host in hosts}
     argv = [sys.executable, "-m", "tests.e2e.points_run", str(directory), ",".join(point for point, _ in wanted)]
-    with (directory / "out").open("w+") as out, (directory / "err").open("w+") as err:
-        process = subprocess.Popen(
-            [*argv, flow, str(product.file), *words, "--json"],
-            cwd=product.directory,
-            env=product.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            start_new_session=True,
-        )
-        hits: list[Hit] = []
-        try:
-            pending = dict(enumerate(wanted))
-            while process.poll() is None:
-                assert time.monotonic() < began + TIMEOUT, "the interrupted run does not end"
-                for number in [n for n in pending if (directory / f"{n}.reached").exists()]:
-                    step = (directory / f"{number}.reached").read_text()
-                    hits.append(Hit(pending.pop(number)[1], names[step.partition("/")[0]], step))
-                    hits[-1].kind.act(process.pid, hits[-1].host)
-                    (directory / f"{number}.go").touch()
-                time.sleep(0.02)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        for hit in hits:
-            hit.kind.mend(hit.host)
-        out.seek(0)
-        err.seek(0)
-        done = Done(process.returncode, out.read(), err.read())
+    process = product.start(*argv, flow, str(product.file), *words, "--json")
+    hits: list[Hit] = []
+    try:
+        pending = dict(enumerate(wanted))
+        while process.poll() is None:
+            assert time.monotonic() < began + TIMEOUT, "the interrupted run does not end"
+            for number in [n for n in pending if (directory / f"{n}.reached").exists()]:
+                step = (directory / f"{number}.reached").read_text()
+                hits.append(Hit(pending.pop(number)[1], names[step.partition("/")[0]], step))
+                hits[-1].kind.act(process.pid, hits[-1].host)
+                (directory / f"{number}.go").touch()
+            time.sleep(0.02)
+    finally:
+        process.kill()
+    for hit in hits:
+        hit.kind.mend(hit.host)
+    done = Done.of(process)
     shutil.rmtree(directory)
     missed = [point for point, _ in pending.values()]
     assert not missed, f"not reached: {missed}\n{done.output}"

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ import yaml
 from tests.lab.hosts import LabHost
 from tests.lab.lab import Lab
 from tests.outputs import assert_as_published, name_of
+from tests.starter import STARTER, Run
 
 ROOT = Path(__file__).parents[2]
 CLI = (sys.executable, "-m", "deployments.cli")
@@ -36,6 +35,13 @@ class Done:
     code: int
     stdout: str
     stderr: str
+
+    @classmethod
+    def of(cls, run: Run) -> Done:
+        """Wait for the end of a run."""
+        out, err = run.communicate(TIMEOUT)
+        assert run.returncode is not None
+        return cls(run.returncode, out, err)
 
     @property
     def output(self) -> str:
@@ -65,6 +71,8 @@ class Product:
     Args:
         directory: The operator's home.
         environ: Further environment of every run.
+        forked: Whether most runs may be forked, as :mod:`tests.starter` does. What others then see of such a
+            process in ``/proc`` is the command line and environment of the one that forked it.
     """
 
     lab: Lab
@@ -72,6 +80,7 @@ class Product:
     mirror: Path
     cache: Path
     environ: dict[str, str] = field(default_factory=dict)
+    forked: bool = True
 
     @property
     def file(self) -> Path:
@@ -109,27 +118,19 @@ class Product:
     def run(self, *words: str, program: tuple[str, ...] = CLI, as_json: bool = True, **environ: str) -> Done:
         """``etcd-flows WORD CLUSTER WORD...``; the verb comes first."""
         verb, *rest = words
-        argv = [*program, verb, str(self.file), *rest, *(["--json"] if as_json else [])]
-        process = subprocess.Popen(
-            argv,
-            cwd=self.directory,
-            env=self.environment(**environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        process = self.start(*program, verb, str(self.file), *rest, *(["--json"] if as_json else []), **environ)
         try:
-            out, err = process.communicate(timeout=TIMEOUT)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-        if as_json and out.strip():
+            done = Done.of(process)
+        finally:
+            process.kill()
+        if as_json and done.stdout.strip():
             group = program[len(CLI) :] if program[: len(CLI)] == CLI else ()
-            assert_as_published(name_of(*group, verb), out)
-        return Done(process.returncode, out, err)
+            assert_as_published(name_of(*group, verb), done.stdout)
+        return done
+
+    def start(self, *argv: str, **environ: str) -> Run:
+        """A process of its own, in the operator's home."""
+        return STARTER.start(argv, self.directory, self.environment(**environ), fresh=not self.forked)
 
     def must(self, *words: str, **options: Any) -> Done:
         """A run that has to succeed."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import yaml
 
 from tasks.etcd.client import connect
 from tests.e2e.conftest import MakeProduct
-from tests.e2e.product import CLI, KILLED, Product, assert_healthy, cluster_id, etcdctl, leftovers, main_pid
+from tests.e2e.product import CLI, KILLED, Done, Product, assert_healthy, cluster_id, etcdctl, leftovers, main_pid
 from tests.e2e.restoring import HOLD, UNDER_WAY, revision
 from tests.lab.hosts import LabHost
 from tests.lab.lab import Lab
@@ -62,9 +61,8 @@ class World:
 
 def cli(product: Product, *words: str) -> str:
     """A command whose first argument is not the cluster file; has to succeed."""
-    argv = [*CLI, *words]
-    done = subprocess.run(argv, cwd=product.directory, env=product.environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = Done.of(product.start(*CLI, *words))
+    assert done.code == 0, done.output
     return done.stdout
 
 

@@ -119,6 +119,7 @@ def keys_on(canaries: Canaries, host: LabHost) -> set[Leak]:
 
 def test_canaries(fresh_hosts: Callable[[int], list[LabHost]], product: Product, prefect_server: PrefectServer) -> None:
     hosts, canaries = fresh_hosts(3), Canaries()
+    product.forked = False  # all that a run shows of itself in /proc is looked at
     operator = Operator(product, canaries)
     described(operator, hosts)
     with sampled(hosts), WorkerSampler() as worker:

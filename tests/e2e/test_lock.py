@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from tests.e2e.product import KILLED, TIMEOUT, Done, Product, assert_healthy, le
 from tests.lab.hosts import LabHost
 from tests.lab.system import wait_until
 from tests.outputs import assert_as_published
+from tests.starter import Run
 
 Fresh = Callable[[int], list[LabHost]]
 
@@ -36,7 +36,7 @@ class Paused:
         flag: Made to let it go on.
     """
 
-    process: subprocess.Popen[str]
+    process: Run
     flag: Path
 
     @property
@@ -46,8 +46,7 @@ class Paused:
 
     def finish(self) -> Done:
         self.flag.touch()
-        out, err = self.process.communicate(timeout=TIMEOUT)
-        return Done(self.process.returncode, out, err)
+        return Done.of(self.process)
 
 
 @contextmanager
@@ -55,22 +54,11 @@ def paused(product: Product, event: str, verb: str, *words: str, name: str = "fl
     """A run of its own process, on its way to the event."""
     flag = product.directory / name
     program = (sys.executable, "-m", "tests.e2e.paused_run", event, str(flag))
-    process = subprocess.Popen(
-        [*program, verb, str(product.file), *words],
-        cwd=product.directory,
-        env=product.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = product.start(*program, verb, str(product.file), *words)
     try:
         yield Paused(process, flag)
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.kill()
         for file in (flag, flag.with_name(f"{flag.name}.paused")):
             file.unlink(missing_ok=True)
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -186,18 +183,10 @@ def test_a_host_that_is_down_hides_nothing(fresh_hosts: Fresh, product: Product)
 def test_a_killed_preflight_does_not_get_in_the_way(fresh_hosts: Fresh, product: Product) -> None:
     hosts = fresh_hosts(2)
     product.describe(hosts, **SMALL)
-    process = subprocess.Popen(
-        [*CLI, "preflight-cluster", str(product.file)],
-        env=product.environment(),
-        cwd=product.directory,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = product.start(*CLI, "preflight-cluster", str(product.file))
     show = "systemctl show -p RuntimeMaxUSec --value 'etcd-flows-preflight-peer-2380-*'"
     wait_until("a port is open", lambda: hosts[0].exec(show).strip() == "1min", 60)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
     assert traces(hosts[0]) != ""
     done = product.must("preflight-cluster")
     assert found(done, "connectivity", "warning", "error") == []

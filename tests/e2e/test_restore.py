@@ -6,14 +6,12 @@ All on the same hosts, one restore after the other: each test takes the cluster 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 
 import pytest
 
 from tests.e2e.conftest import MakeProduct
-from tests.e2e.product import assert_healthy, cluster_id, etcdctl, token, tree
+from tests.e2e.product import CLI, Done, assert_healthy, cluster_id, etcdctl, token, tree
 from tests.e2e.restoring import HOLD, UNDER_WAY, Scene, assert_restored, data_dir, killed, prepare, refresh, revision
 from tests.lab.hosts import LabHost
 from tests.lab.lab import Lab
@@ -206,22 +204,10 @@ def test_two_at_once(scene: Scene) -> None:
     """One wins; the other is refused by the lock, by the record, or finds that the hosts have changed."""
     refresh(scene)
     words = ("disaster-restore", str(scene.product.file), "--file", str(scene.file), "--confirm", "prod-a")
-    argv = [*(str(word) for word in (sys.executable, "-m", "deployments.cli")), *words]
-    runs = [
-        subprocess.Popen(
-            [*argv, "--accept", "no-safety-snapshot", "--again"],
-            cwd=scene.product.directory,
-            env=scene.product.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    said = [run.communicate(timeout=300)[0] for run in runs]
-    codes = sorted(run.returncode for run in runs)
-    assert codes[0] == 0, said
-    assert codes[1] in (0, 3), said
+    runs = [scene.product.start(*CLI, *words, "--accept", "no-safety-snapshot", "--again") for _ in range(2)]
+    said = sorted((Done.of(run) for run in runs), key=lambda done: done.code)
+    assert said[0].code == 0, said
+    assert said[1].code in (0, 3), said
     assert_restored(scene)
 
 

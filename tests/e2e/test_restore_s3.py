@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -51,11 +50,8 @@ class Afar:
 
     def cli(self, *words: str) -> str:
         """A command whose first argument is not the cluster file; has to succeed."""
-        argv = [*CLI, *words]
-        done = subprocess.run(
-            argv, cwd=self.product.directory, env=self.product.environment(), capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = Done.of(self.product.start(*CLI, *words))
+        assert done.code == 0, done.output
         return done.stdout
 
 
