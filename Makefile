@@ -21,7 +21,7 @@ S3_PACKAGES := debian-archive-keyring
 LAB_PACKAGES := systemd-container debootstrap openssh-client iproute2 e2fsprogs ca-certificates
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test test-fast interruptions lint bench audit docs dashboards test-tools lab-tools lab-up lab-down lab-status releases s3-server prometheus clean
+.PHONY: help venv dev demo test test-fast interruptions lint bench audit docs pictures dashboards test-tools lab-tools lab-up lab-down lab-status releases s3-server prometheus clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -52,6 +52,12 @@ docs: $(VENV)/.dev
 # Grafana's dashboards, as they are shipped; a test compares.
 dashboards: $(VENV)/.dev
 	$(BIN)/python -m docs.dashboards.generate
+
+# Of docs/ui.md, taken anew with a real server, a real cluster and Debian's Chromium (or CHROMIUM=path).
+pictures: $(VENV)/.dev
+	@.ci/packages chromium
+	@$(PIP) playwright pillow
+	$(BIN)/python -m docs.pictures
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -83,6 +83,15 @@ class DrillResult:
         points.append(Point(self.at, self.drilled.seconds, not self.drilled.bad, self.drilled.snapshot))
         return draw(points, f"Restore drills of {self.cluster}: from the first byte to the proof", self.rto)
 
+    def drills(self) -> Table:
+        """The present one and those before it, the newest first."""
+        drilled, manifest = self.drilled, self.entry.manifest
+        result = f"BAD: {drilled.bad}" if drilled.bad else "good"
+        bytes_of = size(manifest.db_bytes) if manifest else ""
+        now = (f"{self.at:%Y-%m-%d %H:%M}", drilled.snapshot, bytes_of, duration(drilled.seconds), result)
+        earlier = self.history()
+        return table(earlier.headings, [now, *earlier.rows])
+
     def history(self) -> Table:
         """Earlier drills, the newest first, at most ten."""
         rows = [

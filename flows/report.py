@@ -48,7 +48,7 @@ def publish_plan(plan: Plan, place: str = "host") -> None:
     Args:
         place: What the plan's steps are on.
     """
-    text, key = plans.as_markdown(plan, place), artifact_key("plan", plan.cluster)
+    text, key = plans.as_markdown(plan, place), artifact_key(f"{plan.flow}-plan", plan.cluster)
     create_markdown_artifact(text, key=key, description=f"What {plan.flow} is to do")
     if not plan.empty:
         places = plural(len({step.host for step in plan.steps}), place)

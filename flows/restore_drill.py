@@ -66,7 +66,7 @@ def restore_drill(
         outcome = drill_update(result.at, None if result.drilled.bad else result.drilled.seconds)
         result = replace(result, untold=publish_metrics(spec, outcome))
         svg = result.picture()
-        publish_picture("drills", spec.name, svg, result.history(), f"Restore drills of {spec.name}")
+        publish_picture("drills", spec.name, svg, result.drills(), f"Restore drills of {spec.name}")
         if picture:
             _draw_into(Path(picture), svg)
         payload = {"snapshot": result.drilled.snapshot, "seconds": round(result.drilled.seconds, 1)}

@@ -20,7 +20,7 @@ from tasks.members.rejoin import plan_joins, plan_settle
 from tasks.pki.authority import Authority
 from tasks.pki.plan import PkiPlan, plan_pki
 from tasks.plan import Plan, Step
-from tasks.reporting.human import size
+from tasks.reporting.human import plural, size
 from tasks.restore.expect import Last, lost
 from tasks.restore.plan import plan_restore
 from tasks.restore.record import BOOTSTRAP, Record
@@ -177,4 +177,4 @@ def _ago(record: Record) -> str:
     """How old the snapshot was when the restore began."""
     minutes = max(0, round((record.began - record.taken) / 60))
     days, hours = minutes // 1440, minutes // 60
-    return f"{days} days" if days > 2 else f"{hours} hours" if hours > 2 else f"{minutes} minutes"
+    return f"{days} days" if days > 2 else f"{hours} hours" if hours > 2 else plural(minutes, "minute")

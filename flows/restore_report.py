@@ -92,6 +92,5 @@ def _beside(host: Host, current: str) -> list[str]:
 
 def publish_restore(result: RestoreResult) -> None:
     """Keep the report as an artifact of the run."""
-    text = f"# Restore of {result.plan.cluster}\n\n```\n{result.as_text()}\n```\n"
     key = artifact_key("restore", result.plan.cluster)
-    create_markdown_artifact(text, key=key, description=f"Restore of {result.plan.cluster}")
+    create_markdown_artifact(result.as_markdown(), key=key, description=f"Restore of {result.plan.cluster}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -60,6 +61,18 @@ class RestoreResult(PlannedResult):
         lines += [said for said in (rto, *self._beside(), *self._hooks()) if said]
         return "\n".join(lines)
 
+    def as_markdown(self) -> str:
+        """The report of a restore that was carried out."""
+        title = f"# Restore of {self.plan.cluster}"
+        if self.record is None or self.course is None or self.table is None:
+            return f"{title}\n\n{self.as_text()}\n"
+        head = "the restore was taken back" if self.back else restored(self.record)
+        rto = _rto(self.course, back=self.back, new=self.record.flow == BOOTSTRAP)
+        said = [line for line in (*head.splitlines(), rto, *self._hooks()) if line]
+        members, phases = tables.as_markdown(self.table), tables.as_markdown(timeline(self.course))
+        parts = [title, _bullets(said), "## Members", members, "## Timeline", phases, _bullets(self._beside())]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
     def _hooks(self) -> list[str]:
         if self.course is None or not self.course.hooks_failed:
             return []
@@ -91,6 +104,10 @@ class RestoreResult(PlannedResult):
             "hooks_failed": {} if course is None else dict(course.hooks_failed),
             "old_data": list(self.old_dirs),
         }
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"  * {line.strip()}" if line.startswith("  ") else f"* {line}" for line in lines)
 
 
 _ONCE_MORE = "to restore it once more, which loses what clients have written since: the same with --again"

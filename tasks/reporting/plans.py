@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.plan import Plan, Step
+from tasks.plan import Phase, Plan, Step
 from tasks.reporting.human import plural
+from tasks.reporting.tables import Table, table
+from tasks.reporting.tables import as_markdown as as_table
 
 
 def as_text(plan: Plan) -> str:
@@ -41,14 +43,20 @@ def as_markdown(plan: Plan, place: str = "host") -> str:
     """
     if plan.empty:
         return "\n".join([f"{plan.cluster}: nothing to do", *_notes(plan)]) if place != "host" else as_text(plan)
-    lines = [f"# {plan.flow} {plan.cluster}", "", *(f"> {note}" for note in plan.notes), ""]
+    lines = [f"# {plan.flow} {plan.cluster}", "", *(f"* {note}" for note in plan.notes), ""]
     for number, phase in enumerate(plan.phases, 1):
-        lines += ["", f"## {number}. {phase.name}", "", f"| {place} | step | why |", "| --- | --- | --- |"]
-        lines += [f"| {s.host} | {s.summary} | {s.why} |".replace("\n", " ") for s in phase.steps]
+        lines += ["", f"## {number}. {phase.name}", "", as_table(_steps(phase, place))]
         changes = [f"{step.host}: {change}" for step in phase.steps for change in step.changes]
         if changes:
             lines += ["", "```diff", *changes, "```"]
     return "\n".join([*lines, "", f"Plan digest `{plan.digest}`"])
+
+
+def _steps(phase: Phase, place: str) -> Table:
+    """Without reasons where no step has one: the view is narrow."""
+    if any(step.why for step in phase.steps):
+        return table((place, "step", "why"), [(step.host, step.summary, step.why) for step in phase.steps])
+    return table((place, "step"), [(step.host, step.summary) for step in phase.steps])
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

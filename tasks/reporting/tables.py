@@ -63,5 +63,9 @@ def as_markdown(data: Table) -> str:
 
 
 def as_records(data: Table) -> list[dict[str, str]]:
-    """The rows as dictionaries, as Prefect's table artifacts want them."""
-    return [dict(zip(data.headings, row, strict=True)) for row in data.rows]
+    """The rows as dictionaries, as Prefect's table artifacts want them.
+
+    Its UI shows an error instead of a table of which a column has no name (seen with 3.8.8).
+    """
+    headings = [heading or "state" for heading in data.headings]
+    return [dict(zip(headings, row, strict=True)) for row in data.rows]

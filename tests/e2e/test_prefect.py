@@ -37,8 +37,8 @@ def test_with_and_without_a_server(
     assert "not in a shared UI" not in recorded.stderr
     artifacts = ask(prefect_server, "/artifacts/filter", {"artifacts": {"key": {"like_": "recorded-7"}}})
     by_key = {artifact["key"]: str(artifact["data"]) for artifact in artifacts}
-    assert set(by_key) == {"recorded-7-plan", "recorded-7-preflight"}
-    assert "198.18.0.11" in by_key["recorded-7-plan"]
+    assert set(by_key) == {"recorded-7-bootstrap-cluster-plan", "recorded-7-preflight"}
+    assert "198.18.0.11" in by_key["recorded-7-bootstrap-cluster-plan"]
 
     url = product.environ.pop("PREFECT_API_URL")
     alone = product.bootstrap(program=(program,))
