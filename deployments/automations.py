@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.actions import DoNothing, SendNotification
@@ -22,7 +23,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
 from deployments.declared import Change, changes
-from deployments.lost_runs import Lost, lost_runs
+from deployments.lost_runs import CutOff, Lost, lost_runs
 from tasks.cluster.spec import Cluster
 from tasks.errors import InputError
 from tasks.snapshots.schedule import allowed
@@ -80,8 +81,10 @@ class Declared:
 
 
 _TELLS = "{{ event.resource['prefect.resource.name'] }}: {{ event.payload | tojson }}"
+_STANDS = "{{ event.resource['prefect.resource.name'] }}, {{ event.payload['state'] }}: {{ event.payload['how'] }}"
 #: Those that need no cluster's name: their name, the event, subject and body of the message.
 ALWAYS = (
+    ("restore cut off", "etcd-flows.restore.interrupted", "An etcd restore was cut off", _STANDS),
     ("backup failed", "etcd-flows.snapshot.failed", "An etcd backup failed", _TELLS),
     ("drill failed", "etcd-flows.drill.failed", "A restore drill failed", _TELLS),
     ("verification failed", "etcd-flows.verification.failed", "A stored etcd backup is bad, or was not opened", _TELLS),
@@ -89,9 +92,18 @@ ALWAYS = (
 )
 
 
-def declared(clusters: Mapping[str, Cluster]) -> tuple[Declared | Lost, ...]:
-    """All automations for these clusters."""
-    every: list[Declared | Lost] = [*lost_runs(PREFIX)]
+#: Any of them.
+Automatic = Declared | Lost | CutOff
+
+
+def declared(clusters: Mapping[str, Cluster], reporter: UUID | None) -> tuple[Automatic, ...]:
+    """All automations for these clusters.
+
+    Args:
+        reporter: Deployment of the flow that tells how things stand; None while it is not registered.
+    """
+    every: list[Automatic] = [*lost_runs(PREFIX, reporter=reporter)]
+    every.append(CutOff(f"{PREFIX}restore cut off: written on its run", reporter))
     every += [
         Declared(f"{PREFIX}{name}", event, "etcd-flows.cluster.*", None, subject, body)
         for name, event, subject, body in ALWAYS
@@ -116,7 +128,7 @@ def missed(cluster: str, within: timedelta) -> Declared:
 
 
 def register_automations(
-    client: SyncPrefectClient, wanted: tuple[Declared | Lost, ...], notify: str, *, plan_only: bool = False
+    client: SyncPrefectClient, wanted: tuple[Automatic, ...], notify: str, *, plan_only: bool = False
 ) -> dict[str, Change]:
     """Make the server's automations what is declared; returns what was (or would be) done, by name.
 
@@ -147,7 +159,7 @@ def register_automations(
     return plan
 
 
-def _automation(each: Declared | Lost, notify: str, block: Any) -> AutomationCore:
+def _automation(each: Automatic, notify: str, block: Any) -> AutomationCore:
     return AutomationCore(
         name=each.name,
         enabled=True,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from tasks.cluster.spec import Cluster
 
-Collision = Literal["ENQUEUE", "CANCEL_NEW"]
+Collision = Literal["CANCEL_NEW"]
 
 #: Of each run: how often (in seconds; the least that Prefect has) it says that it lives, see ``lost_runs``.
 RUN_ENVIRONMENT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
@@ -30,8 +30,11 @@ class Offered:
         module: Below ``flows``; the function has the same name.
         schedule: Cron (UTC) for a cluster, None for on demand only.
         scheduled: Parameters of scheduled runs.
-        collision: What becomes of a run while another one of the same deployment runs: a schedule's is dropped, a
-            person's waits.
+        collision: What becomes of a run while another one of the same deployment runs. None: Prefect sees to nothing,
+            the lock on the hosts decides. Prefect 3.8.8 cancels a run whose place in its limit it can't renew: one
+            that has been paused (seen: it crashed 4 minutes after it began), and any while the server is away for
+            seconds. So what changes hosts has no limit, however small the harm of two runs at once that it would keep
+            away.
         fits: Whether it makes sense for a cluster at all.
         again: Whether a run that was lost with its worker is taken up by another one, unasked: it changes no host.
     """
@@ -39,7 +42,7 @@ class Offered:
     module: str
     schedule: Callable[[Cluster], str | None] = lambda cluster: None
     scheduled: Mapping[str, Any] = field(default_factory=dict)
-    collision: Collision = "ENQUEUE"
+    collision: Collision | None = None
     fits: Callable[[Cluster], bool] = lambda cluster: True
     again: bool = False
 
@@ -104,6 +107,7 @@ class Declared:
         cron: When it runs by itself (UTC), None for never.
         scheduled: Further parameters of those runs.
         collision: See :class:`Offered`.
+        of_cluster: Whether it is for that cluster alone.
     """
 
     flow: str
@@ -111,7 +115,13 @@ class Declared:
     entrypoint: str
     cron: str | None
     scheduled: Mapping[str, Any]
-    collision: Collision
+    collision: Collision | None
+    of_cluster: bool = True
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What each run has, unless told otherwise."""
+        return {"cluster": self.cluster} if self.of_cluster else {}
 
     @property
     def name(self) -> str:
@@ -129,14 +139,27 @@ class Declared:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+#: Started by an automation alone, for runs of any cluster.
+REPORTER = Declared(
+    "report-cut-off-run",
+    "every-cluster",
+    "flows.report_cut_off_run.report_cut_off_run",
+    None,
+    {},
+    None,
+    of_cluster=False,
+)
+
+
 def declared(clusters: Mapping[str, Cluster]) -> tuple[Declared, ...]:
     """All deployments of these clusters (by the name of their file), in a stable order."""
-    return tuple(
+    found = [
         Declared(each.flow, name, each.entrypoint, each.schedule(clusters[name]), each.scheduled, each.collision)
         for name in sorted(clusters)
         for each in OFFERED
         if each.fits(clusters[name])
-    )
+    ]
+    return (*found, REPORTER)
 
 
 Change = Literal["create", "change", "keep", "remove"]
@@ -167,8 +190,8 @@ def prefect_yaml(all_of_them: Iterable[Declared], pool: str) -> dict[str, Any]:
                 "name": each.cluster,
                 "entrypoint": each.entrypoint,
                 "tags": [TAG],
-                "parameters": {"cluster": each.cluster},
-                "concurrency_limit": {"limit": 1, "collision_strategy": each.collision},
+                "parameters": each.parameters,
+                "concurrency_limit": {"limit": 1, "collision_strategy": each.collision} if each.collision else None,
                 "schedules": [
                     {"cron": each.cron, "timezone": "UTC", "slug": "cluster-file", "parameters": dict(each.scheduled)}
                 ]

@@ -31,7 +31,7 @@ def run_deploy(pool: str, notify: str, *, plan_only: bool, as_json: bool) -> int
         from prefect.client.orchestration import get_client
 
         from deployments import automations
-        from deployments.registry import plan_registration, register
+        from deployments.registry import plan_registration, register, reporter
 
         with api_errors(url), get_client(sync_client=True) as client:
             plan = plan_registration(client, declared(clusters))
@@ -39,7 +39,7 @@ def run_deploy(pool: str, notify: str, *, plan_only: bool, as_json: bool) -> int
                 click.echo(f"deployments at {url}:\n{plan.as_text()}")
             if not plan_only:
                 register(client, plan, pool)
-            told = automations.declared(clusters)
+            told = automations.declared(clusters, reporter(client))
             told_changes = automations.register_automations(client, told, notify, plan_only=plan_only)
             if not as_json:
                 click.echo("".join(f"  {c:<7} {n}\n" for n, c in told_changes.items() if c != "keep"), nl=False)

@@ -14,14 +14,15 @@ def form(schema: Mapping[str, Any], cluster: str) -> dict[str, Any]:
 
     Args:
         schema: Of the flow, as Prefect makes it.
-        cluster: The one that the deployment is for: nothing else can be chosen.
+        cluster: The one that the deployment is for: nothing else can be chosen. Empty: the flow asks for none.
     """
     properties = {name: _field(name, value) for name, value in schema["properties"].items()}
-    properties["cluster"] |= {
-        "enum": [cluster],
-        "default": cluster,
-        "description": "The cluster of this deployment; others have their own.",
-    }
+    if cluster:
+        properties["cluster"] |= {
+            "enum": [cluster],
+            "default": cluster,
+            "description": "The cluster of this deployment; others have their own.",
+        }
     order = [name for name in FIRST if name in properties]
     order += [name for name in properties if name not in FIRST]
     for position, name in enumerate(order):

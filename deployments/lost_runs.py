@@ -6,7 +6,9 @@ automations notice the silence after :data:`SILENT`, as long as a dead run's loc
 
 Which runs are taken up again stands in :data:`deployments.declared.OFFERED`: those that change no host. It stays the
 same run, so it enters its own lock (:func:`tasks.hosts.lock.decide`); should its first process live after all, that
-process has lost the lock. All others end as crashed: whether to go on with a restore is for a person to say.
+process has lost the lock. All others end as crashed: whether to go on with a restore is for a person to say. How its
+cluster stands then is found out, and written on the run, by a flow of its own (:class:`CutOff`). A run that lives
+after all puts its state right (:mod:`flows.alive`).
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.actions import ChangeFlowRunState, DoNothing, RunDeployment, SendNotification
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
 from deployments.declared import OFFERED, TAG
-from flows.ending import LOST
+from flows.alive import LOST
+from flows.events import TOLD_BY
+from flows.restore_cancelled import HOOK
 
 #: After so long without one a run counts as lost: four beats.
 SILENT = timedelta(minutes=2)
@@ -46,6 +51,7 @@ class Lost:
         state: What such a run becomes.
         state_name: How that is called in the UI.
         message: Why, for people.
+        reporter: Deployment of the flow that finds out how things stand; None: nobody is to.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Lost:
     state: StateType
     state_name: str
     message: str
+    reporter: UUID | None = None
 
     def trigger(self) -> EventTrigger:
         """As Prefect wants it: any event of the run counts as a sign of life."""
@@ -71,20 +78,23 @@ class Lost:
             threshold=1,
         )
 
-    def actions(self, block: Any) -> list[ChangeFlowRunState | SendNotification]:
+    def actions(self, block: Any) -> list[ChangeFlowRunState | RunDeployment | SendNotification]:
         """What is done about it, and who is told."""
         change = ChangeFlowRunState(
             type="change-flow-run-state", state=self.state, name=self.state_name, message=self.message, force=False
         )
-        if not block:
-            return [change]
-        told = SendNotification(
-            type="send-notification",
-            block_document_id=block,
-            subject="A run of etcd-flows was lost",
-            body=_BODY + self.message,
-        )
-        return [change, told]
+        done: list[ChangeFlowRunState | RunDeployment | SendNotification] = [change]
+        if self.reporter:
+            done.append(_report(self.reporter, "{{ flow_run.id }}"))
+        if block:
+            told = SendNotification(
+                type="send-notification",
+                block_document_id=block,
+                subject="A run of etcd-flows was lost",
+                body=_BODY + self.message,
+            )
+            done.append(told)
+        return done
 
     def version(self, notify: str) -> str:
         """Changes whenever anything of it does."""
@@ -92,11 +102,62 @@ class Lost:
         return hashlib.sha256(json.dumps([words, notify]).encode()).hexdigest()[:12]
 
 
-def lost_runs(prefix: str, silent: timedelta = SILENT, not_started: timedelta = NOT_STARTED) -> tuple[Lost, ...]:
+@dataclass(frozen=True)
+class CutOff:
+    """After a restore whose end a hook has seen: have it written on the run how its cluster stands.
+
+    It goes by our own event, not by the run's states: on SQLite Prefect's server may lose one of those, and then keeps
+    back all later ones of that run for a quarter of an hour (seen with 3.8.8).
+
+    Args:
+        name: As Prefect shows it.
+        reporter: Deployment of the flow that does; None while it is not registered.
+    """
+
+    name: str
+    reporter: UUID | None
+
+    def trigger(self) -> EventTrigger:
+        """As Prefect wants it."""
+        return EventTrigger(
+            type="event",
+            posture=Posture.Reactive,
+            within=timedelta(0),
+            expect={"etcd-flows.restore.interrupted"},
+            match=ResourceSpecification({"prefect.resource.id": "etcd-flows.cluster.*", TOLD_BY: HOOK}),
+            for_each={"prefect.resource.id"},
+            threshold=1,
+        )
+
+    def actions(self, _block: Any) -> list[RunDeployment | DoNothing]:
+        """The flow is started."""
+        if self.reporter is None:
+            return [DoNothing(type="do-nothing")]
+        return [_report(self.reporter, "{{ event.payload['run'] }}")]
+
+    def version(self, _notify: str) -> str:
+        """Changes whenever anything of it does."""
+        return hashlib.sha256(json.dumps([self.name, str(self.reporter)]).encode()).hexdigest()[:12]
+
+
+def _report(reporter: UUID, run: str) -> RunDeployment:
+    return RunDeployment(
+        type="run-deployment",
+        source="selected",
+        deployment_id=reporter,
+        parameters={"run": {"__prefect_kind": "jinja", "template": run}},
+        job_variables=None,
+    )
+
+
+def lost_runs(
+    prefix: str, silent: timedelta = SILENT, not_started: timedelta = NOT_STARTED, *, reporter: UUID | None = None
+) -> tuple[Lost, ...]:
     """The automations for all flows.
 
     Args:
         prefix: Begins their names.
+        reporter: See :class:`Lost`.
         silent: See :data:`SILENT`.
         not_started: See :data:`NOT_STARTED`.
     """
@@ -111,8 +172,10 @@ def lost_runs(prefix: str, silent: timedelta = SILENT, not_started: timedelta = 
         StateType.CRASHED,
         "Crashed",
         "its worker went away; run it again: it carries on",
+        reporter,
     )
-    cancel = (again + ended, StateType.CANCELLED, "Cancelled", "its worker went away while it was being cancelled")
+    lost = "its worker went away while it was being cancelled"
+    cancel = (again + ended, StateType.CANCELLED, "Cancelled", lost, reporter)
     return (
         Lost(f"{prefix}lost run: taken up again", running, silent, *repeat),
         Lost(f"{prefix}lost run: crashed", running, silent, *crash),

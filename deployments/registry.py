@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -19,14 +19,15 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, StateType
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, FlowRun, StateType
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
-from deployments.declared import RUN_ENVIRONMENT, TAG, Change, Declared, changes
+from deployments.declared import REPORTER, RUN_ENVIRONMENT, TAG, Change, Declared, changes
 from deployments.forms import form
+from flows.report_cut_off_run import RESTORE
 
 #: Deployments that are asked for at once.
 _PAGE = 200
@@ -109,24 +110,40 @@ def ensure_pool(client: SyncPrefectClient, pool: str) -> None:
         client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
 
 
-def settle_orphans(client: SyncPrefectClient) -> int:
+def settle_orphans(client: SyncPrefectClient) -> list[FlowRun]:
     """Say of runs that nobody carries out any more that they crashed; their deployment takes no other run before.
 
     To be called where no worker runs: on the only machine that has one, before it is started.
 
     Returns:
-        How many there were.
+        Those that there were.
     """
     ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
     going_on = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
     filters = FlowRunFilter(state=FlowRunFilterState(type=going_on))
-    settled = 0
+    settled = []
     while found := client.read_flow_runs(deployment_filter=ours, flow_run_filter=filters, limit=_PAGE):
         for run in found:
             text = "its worker was stopped while it ran; run it again: it carries on from what it finds"
             client.set_flow_run_state(run.id, Crashed(message=text), force=True)
-            settled += 1
+            settled.append(run)
     return settled
+
+
+def have_told(client: SyncPrefectClient, runs: Iterable[FlowRun]) -> None:
+    """Have it found out, as soon as there is a worker, how things stand after those that were restores."""
+    deployment = reporter(client)
+    for run in runs:
+        if deployment and client.read_flow(run.flow_id).name == RESTORE:
+            client.create_flow_run_from_deployment(deployment, parameters={"run": str(run.id)})
+
+
+def reporter(client: SyncPrefectClient) -> UUID | None:
+    """The deployment that tells how things stand after a restore that was cut off; None before it is registered."""
+    try:
+        return client.read_deployment_by_name(REPORTER.name).id
+    except ObjectNotFound:
+        return None
 
 
 def flow_object(entrypoint: str) -> Flow[..., Any]:
@@ -141,7 +158,14 @@ def _version(each: Declared) -> str:
 
 
 def _schema(each: Declared) -> dict[str, Any]:
-    return form(flow_object(each.entrypoint).parameters.model_dump(exclude_unset=True), each.cluster)
+    schema = flow_object(each.entrypoint).parameters.model_dump(exclude_unset=True)
+    return form(schema, each.cluster if each.of_cluster else "")
+
+
+def _options(each: Declared) -> ConcurrencyOptions | None:
+    if each.collision is None:
+        return None
+    return ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy(each.collision))
 
 
 def _create(client: SyncPrefectClient, each: Declared, pool: str) -> None:
@@ -156,9 +180,9 @@ def _create(client: SyncPrefectClient, each: Declared, pool: str) -> None:
         name=each.cluster,
         version=_version(each),
         schedules=schedules,
-        concurrency_limit=1,
-        concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy(each.collision)),
-        parameters={"cluster": each.cluster},
+        concurrency_limit=1 if each.collision else None,
+        concurrency_options=_options(each),
+        parameters=each.parameters,
         job_variables={"env": dict(RUN_ENVIRONMENT)},
         description=(flow.description or "").partition("\n")[0],
         work_pool_name=pool,

@@ -171,16 +171,17 @@ def _register(clusters: dict[str, Cluster], url: str, wanted: Wanted, *, alone: 
     from prefect.client.orchestration import get_client
 
     from deployments import automations
-    from deployments.registry import plan_registration, register, settle_orphans
+    from deployments.registry import have_told, plan_registration, register, reporter, settle_orphans
 
     with api_errors(url), get_client(sync_client=True) as client:
-        settled = settle_orphans(client) if alone else 0
+        settled = settle_orphans(client) if alone else []
         plan = plan_registration(client, declared(clusters))
         click.echo(plan.as_text())
         register(client, plan, wanted.pool)
-        automations.register_automations(client, automations.declared(clusters), wanted.notify)
+        automations.register_automations(client, automations.declared(clusters, reporter(client)), wanted.notify)
+        have_told(client, settled)
         if settled:
-            click.echo(f"{settled} runs were going on when it was last stopped: marked as crashed, run them again")
+            click.echo(f"{len(settled)} runs were going on when it was last stopped: marked as crashed, run them again")
 
 
 def _until(true: Callable[[], bool], family: _Family, served: Served, stop: threading.Event) -> None:

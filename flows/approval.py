@@ -10,25 +10,23 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from prefect import pause_flow_run
 from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
 from prefect.runtime import deployment, flow_run
 from prefect.states import Running
-from pydantic import Field
+from pydantic import Field, create_model
 
+from flows.pausing import pause_for
 from flows.report import artifact_key
 from tasks.errors import Refused
 from tasks.hosts.shell import close_all
 from tasks.plan import Plan
 from tasks.reporting.human import plural
 from tasks.reporting.progress import emit
-
-#: Seconds between looks at whether the answer is there.
-POLL = 2
 
 
 class Approval(RunInput):
@@ -90,10 +88,8 @@ def _answer(plan: Plan, whom: Asking, until: float, why_again: str) -> Approval:
     left = math.ceil(until - time.monotonic())
     if left > 0:
         emit("info", f"waiting for an approval in Prefect's UI, {plural(max(1, left // 60), 'minute')} at most")
-        known = {name: said for name, said in (("reason", whom.reason), ("requested_by", whom.requested_by)) if said}
-        form = Approval.with_initial_data(description=_described(plan, why_again), **known)
         try:
-            return pause_flow_run(wait_for_input=form, timeout=left, poll_interval=POLL)
+            return pause_for(_form(whom, _described(plan, why_again)), left)
         except FlowPauseTimeout:
             _end_pause()
     raise Refused(
@@ -101,6 +97,17 @@ def _answer(plan: Plan, whom: Asking, until: float, why_again: str) -> Approval:
         state="nothing was changed on any host",
         remedy=f"look at the plan, then run again and approve it, or give the parameter confirm: {plan.cluster}",
     )
+
+
+def _form(whom: Asking, description: str) -> type[Approval]:
+    """The form, begun with what is known; Prefect's own way to do that loses the fields' titles."""
+    fields = Approval.model_fields
+    known: dict[str, Any] = {}
+    if whom.reason:
+        known["reason"] = (str, Field(default=whom.reason, min_length=1, title=fields["reason"].title))
+    if whom.requested_by:
+        known["requested_by"] = (str, Field(default=whom.requested_by, title=fields["requested_by"].title))
+    return create_model("Approval", __base__=Approval, **known).with_initial_data(description=description)
 
 
 def _end_pause() -> None:
@@ -116,5 +123,5 @@ def _described(plan: Plan, why_again: str) -> str:
         lines = [f"**{why_again}**", "", *lines]
     lines += [f"* {note}" for note in plan.notes]
     lines += ["", *(f"{number}. {phase.name}" for number, phase in enumerate(plan.phases, 1)), ""]
-    key = artifact_key("plan", plan.cluster)
+    key = artifact_key(f"{plan.flow}-plan", plan.cluster)
     return "\n".join([*lines, f"Every step stands in the artifact `{key}`. Plan digest `{plan.digest[:12]}`."])

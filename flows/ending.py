@@ -16,6 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 
+from flows.alive import LOST, staying_alive
 from tasks.errors import EtcdFlowsError
 
 Parameters = ParamSpec("Parameters")
@@ -36,8 +37,6 @@ Returned = TypeVar("Returned", bound=Result)
 
 #: Names of states by exit code; ``etcd-flows trigger`` turns them back.
 STATE_NAMES = {1: "Failed", 2: "BadInput", 3: "Refused"}
-#: The state of a run that was lost with its worker, until another one takes it up.
-LOST = "Lost"
 #: So often a run may be lost: then it is probably what takes its workers down.
 LIVES = 3
 LOST_TOO_OFTEN = (
@@ -59,16 +58,25 @@ def ends_in_state(function: Callable[Parameters, Returned]) -> Callable[Paramete
         if _was_lost() >= LIVES:
             return cast(Returned, _failed(1, LOST_TOO_OFTEN))
         try:
-            result = function(*args, **kwargs)
+            with staying_alive():
+                result = function(*args, **kwargs)
         except EtcdFlowsError as error:
             return cast(Returned, _failed(error.exit_code, str(error)))
         if result.exit_code:
             return cast(Returned, _failed(result.exit_code, result.as_text()))
-        return cast(Returned, Completed(message=result.as_text()[:LONGEST]))
+        return cast(Returned, Completed(message=in_short(result.as_text())[:LONGEST]))
 
     # Prefect reads types from the signature, and would look their names up in this module.
     run.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
     return run
+
+
+def in_short(text: str) -> str:
+    """The first paragraph that is no table: the UI runs lines together, and the tables are artifacts of the run."""
+    for part in text.split("\n\n"):
+        if part and not any(line.strip() and not line.strip(" -") for line in part.splitlines()):
+            return part
+    return text
 
 
 def _was_lost() -> int:

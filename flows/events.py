@@ -25,6 +25,7 @@ Event = Literal[
     "drill.failed",
     "verification.completed",
     "verification.failed",
+    "restore.interrupted",
     "cluster.healthy",
     "cluster.unhealthy",
 ]
@@ -56,6 +57,7 @@ _BACKUP = (
 )
 _DRILL = ("snapshot", "seconds")
 _OPENED = ("opened", "wrong", "failed (stores, and why)", "left (for later runs)")
+_CUT_OFF = ("run (its id)", "state", "how (each member stands, and the command to go on)")
 
 #: By their names without :data:`PREFIX`.
 EVENTS: Mapping[Event, Told] = {
@@ -66,19 +68,25 @@ EVENTS: Mapping[Event, Told] = {
     "drill.failed": Told("it is bad, or the drill could not be held", _DRILL, why=True),
     "verification.completed": Told("stored snapshots were opened and are good, or there was none to open", _OPENED),
     "verification.failed": Told("one is bad or could not be opened, or a store not be read", _OPENED, why=True),
+    "restore.interrupted": Told("a restore was cancelled, or was lost with its worker", _CUT_OFF),
     "cluster.healthy": Told("a check found no error", ("errors (none)",)),
     "cluster.unhealthy": Told("a check found errors, or could not be made", ("errors",), why=True),
 }
 
 
-def tell(event: Event, cluster: str, payload: Mapping[str, Any]) -> None:
+#: Label of the event of a restore that was cut off: who tells of it.
+TOLD_BY = f"{PREFIX}told-by"
+
+
+def tell(event: Event, cluster: str, payload: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> None:
     """Tell Prefect; without a secret in it.
 
     Args:
         cluster: Whose event it is.
         payload: As :data:`EVENTS` says.
+        labels: Of the resource, for automations to tell events of the same name apart.
     """
-    resource = {"prefect.resource.id": f"{PREFIX}cluster.{cluster}", "prefect.resource.name": cluster}
+    resource = {"prefect.resource.id": f"{PREFIX}cluster.{cluster}", "prefect.resource.name": cluster, **(labels or {})}
     try:
         emit_event(event=f"{PREFIX}{event}", resource=resource, payload=dict(payload))
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the events' way, the snapshot is what counts

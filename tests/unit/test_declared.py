@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.declared import OFFERED, changes, declared, prefect_yaml
+from deployments.declared import OFFERED, REPORTER, changes, declared, prefect_yaml
 from deployments.lost_runs import lost_runs
 from deployments.served_clusters import served_clusters
 from deployments.trigger import parse_parameters
@@ -27,7 +27,7 @@ def test_a_schedule_only_where_there_is_a_store() -> None:
     wanted = replace(bare.snapshots, schedule="0 */6 * * *", stores=(StoreSettings("local", Path("/srv")),))
     stored = replace(bare, snapshots=wanted)
     found = {each.name: each for each in declared({"b": stored, "a": bare})}
-    assert len(found) == 2 * (len(OFFERED) - 1), "monitoring is for clusters that have a monitoring host"
+    assert len(found) == 2 * (len(OFFERED) - 1) + 1, "no monitoring host, and one deployment for all clusters"
     assert found["snapshot-backup/a"].cron is None
     assert found["snapshot-backup/b"].cron == "0 */6 * * *"
     assert found["check-cluster/a"].cron
@@ -77,7 +77,8 @@ def test_every_flow_is_offered() -> None:
     texts = {path.stem: path.read_text() for path in flows.glob("*.py")}
     found = {name for name, text in texts.items() if "\n@flow(" in text}
     assert [name for name in found if "\n@ends_in_state\n" not in texts[name]] == [], "else a bad run ends as Completed"
-    assert found == {each.module for each in OFFERED}, "a new flow joins by one line in deployments/declared.py"
+    offered = {each.module for each in OFFERED} | {REPORTER.entrypoint.rpartition(".")[2]}
+    assert found == offered, "a new flow joins by one line in deployments/declared.py"
 
 
 def test_the_version_tells_every_difference() -> None:
@@ -157,6 +158,15 @@ def test_parameters_as_typed() -> None:
     }
     with pytest.raises(InputError):
         parse_parameters(["--plan"])
+
+
+def test_prefect_can_cancel_no_run_that_changes_hosts_over_its_limits() -> None:
+    limited = {each.flow for each in OFFERED if each.collision}
+    assert limited <= {each.flow for each in OFFERED if each.again}
+    yaml = prefect_yaml(declared({"a": etcd_specs.cluster()}), "pool")["deployments"]
+    limits = {each["entrypoint"].rpartition(".")[2]: each["concurrency_limit"] for each in yaml}
+    assert limits["disaster_restore"] is None
+    assert limits["snapshot_backup"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
 
 
 def test_what_is_taken_up_again_unasked_changes_no_host() -> None:

@@ -20,5 +20,5 @@ def test_each_is_declared_and_sent_by_a_flow() -> None:
 
 
 def test_the_bad_ones_have_an_automation() -> None:
-    bad = {f"{PREFIX}{name}" for name in EVENTS if name.endswith((".failed", ".unhealthy"))}
+    bad = {f"{PREFIX}{name}" for name in EVENTS if name.endswith((".failed", ".interrupted", ".unhealthy"))}
     assert {event for _, event, _, _ in ALWAYS} == bad

@@ -1,0 +1,66 @@
+"""A run that lives says so, when Prefect's server has taken it for dead.
+
+The automations for lost runs (:mod:`deployments.lost_runs`) go by silence. When the server was away for minutes, or
+the whole machine stood still (a suspended virtual machine), no sign of life could arrive, and what the server does
+first afterwards is to end runs that live. Such a run puts that right: it gets the state back that it had, a paused one
+with its form, so that it can still be approved.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import State, StateType
+from prefect.runtime import flow_run
+
+from tasks.reporting.progress import emit
+
+#: Seconds between two looks at what the server thinks of this run.
+LOOK = 10.0
+#: The state of a run that was lost with its worker, until another one takes it up.
+LOST = "Lost"
+
+
+@contextmanager
+def staying_alive() -> Iterator[None]:
+    """For as long as the block runs, this run of a deployment is not dead."""
+    over = threading.Event()
+    watch = contextvars.copy_context().run
+    thread = threading.Thread(target=watch, args=(_watch, UUID(str(flow_run.id)), over), daemon=True, name="alive")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(LOOK)  # an API that does not answer keeps no run from ending
+
+
+def _watch(run: UUID, over: threading.Event) -> None:
+    with get_client(sync_client=True) as client:
+        while not over.wait(LOOK):
+            try:
+                _claim(client, run, over)
+            except httpx.HTTPError:
+                continue  # the server is away: that is what this is about
+
+
+def _claim(client: SyncPrefectClient, run: UUID, over: threading.Event) -> None:
+    """While a flow's own code runs nobody but those automations, or a person, calls its run crashed."""
+    now = client.read_flow_run(run).state
+    if now is None or over.is_set() or not (now.is_crashed() or now.name == LOST):
+        return
+    lived = [state for state in client.read_flow_run_states(run) if state.type in (StateType.RUNNING, StateType.PAUSED)]
+    if not lived:
+        return
+    last = max(lived, key=lambda state: state.timestamp)
+    again: State[None] = State(
+        type=last.type, name=last.name, message="it was taken for lost, but lives", state_details=last.state_details
+    )
+    client.set_flow_run_state(run, again, force=True)
+    emit("warning", f"Prefect's server took this run for lost; it lives, and is {(last.name or '').lower()} again")

@@ -1,0 +1,89 @@
+"""report-cut-off-run: write on a restore's run that was cut off how its cluster stands, and how to go on.
+
+Started by automations (:mod:`deployments.lost_runs`): after a hook has told how things stand, which it can't write on
+the state, since Prefect sets that after the hooks; and when a run was lost with its worker, where no hook was left.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun, State
+
+from flows.ending import LONGEST, ends_in_state
+from flows.report import artifact_key, reporting
+from flows.restore_cancelled import say_how_it_stands
+
+#: Begins the message of a state on which it was written.
+TOLD = "how the cluster stands: "
+#: Prefect's name of the flow of whose runs it is told.
+RESTORE = "disaster-restore"
+#: Seconds for the end of a run that is being cancelled; Prefect kills its process after 30.
+PATIENCE = 90.0
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What was written.
+
+    Args:
+        text: For people.
+    """
+
+    text: str
+    exit_code: int = 0
+
+    def as_text(self) -> str:
+        """The same."""
+        return self.text
+
+
+@flow(
+    name="report-cut-off-run",
+    flow_run_name="say how the cluster stands after run {run}",
+    persist_result=False,
+)
+@ends_in_state
+def report_cut_off_run(run: str) -> Reported:
+    """Write on a restore's run that was cancelled or has crashed how its cluster stands; an automation starts this.
+
+    Args:
+        run: Id of the run of disaster-restore.
+    """
+    with reporting(), get_client(sync_client=True) as client:
+        found = _ended(client, UUID(run))
+        state = found.state
+        if state is None or not (state.is_crashed() or state.is_cancelled()):
+            return Reported("it goes on, or has ended otherwise: there is nothing to say")
+        if client.read_flow(found.flow_id).name != RESTORE:
+            return Reported("it was no restore: run it again, it carries on from what it finds on the hosts")
+        text = _told_already(client, found) or say_how_it_stands(found, state.name or "", "report")
+        message = "\n".join(part for part in (f"{TOLD}{text}", state.message) if part)[:LONGEST]
+        again: State[None] = State(type=state.type, name=state.name, message=message)
+        client.set_flow_run_state(found.id, again, force=True)
+        return Reported(text)
+
+
+def _ended(client: SyncPrefectClient, run: UUID) -> FlowRun:
+    """The run, once it is not just being cancelled any more; a hook tells of it a little earlier."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        found = client.read_flow_run(run)
+        if found.state is None or not found.state.is_cancelling() or time.monotonic() > until:
+            return found
+        time.sleep(1)
+
+
+def _told_already(client: SyncPrefectClient, run: FlowRun) -> str:
+    """What the hook has told, if there was one to run it."""
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+    key = artifact_key("restore", "")
+    for artifact in client.read_artifacts(artifact_filter=wanted):
+        if (artifact.key or "").endswith(f"-{key}") and "```" in str(artifact.data):
+            return str(artifact.data).split("```")[1].strip()
+    return ""
