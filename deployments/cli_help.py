@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import click
@@ -136,9 +137,20 @@ class Whole(click.Group):
 
 
 class Overview(click.Group):
-    """A group whose help has sections."""
+    """A group whose help has sections; no error of its commands reaches people as a traceback."""
 
     command_class = Explained
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise  # click's own: usage, the end, and a reader like `head` that has seen enough
+        except Exception as error:  # noqa: BLE001 - whatever it is, people are told what to do
+            from deployments.errors import show_unexpected
+
+            sys.exit(show_unexpected(error, as_json="--json" in sys.argv))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands, section by section; hidden ones are left out."""

@@ -12,19 +12,23 @@ from flows.prepare import known_authority
 from flows.refusing import refuse
 from flows.restore_plan import Draft
 from flows.restore_record import known_uuid, last_state, new_record
-from flows.restore_safety import refuse_one_broken, refuse_without_store
-from flows.restore_source import Wanted, obtain, obtain_again, refuse_another
+from flows.restore_safety import refuse_one_broken, refuse_without_store, seen_by_members
+from flows.restore_source import Obtained, Wanted, obtain, obtain_again, refuse_another
 from flows.restore_survivors import Means, obtain_from_members
 from tasks.cluster.spec import Cluster
 from tasks.errors import Refused
+from tasks.etcd.members import ClusterView
 from tasks.etcd.restored import last_path
 from tasks.hosts.facts import HostFacts
+from tasks.pki.client import client_files
 from tasks.reporting.progress import emit
+from tasks.restore import former
 from tasks.restore.expect import expected
 from tasks.restore.plan import needs_source
 from tasks.restore.record import Record
 from tasks.restore.refusals import refuse_overtaken, source_refusals
 from tasks.restore.stand import still_old
+from tasks.snapshots.manifest import ManifestMember
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def drafted(
 
 def _begin(spec: Cluster, request: Request, facts: Mapping[str, HostFacts], scratch: Path, *, plan_only: bool) -> Draft:
     """What a new restore is: which snapshot, and everything that is fixed from now on."""
-    refuse_one_broken(spec, facts, request.accept)
+    views = seen_by_members(spec, facts)
+    refuse_one_broken(spec, facts, views, request.accept)
     statuses = answering(spec, facts)
     if request.wanted.from_members:
         members = len(spec.hosts) + len(request.dead)
@@ -78,6 +83,7 @@ def _begin(spec: Cluster, request: Request, facts: Mapping[str, HostFacts], scra
     claimed = (request.requested_by, request.reason)
     record = new_record(spec, request.dead, facts, obtained, statuses, *claimed, rejoin=request.rejoin)
     refuse(source_refusals(spec, obtained.source, record.uuid, request.accept))
+    gone = refuse_members_elsewhere(spec, request, obtained, views)
     path = obtained.source.path or scratch / "snapshot.db"
     survivors = request.wanted.survivors
     answers = bool(statuses) and (record.had_quorum or not survivors)
@@ -90,10 +96,37 @@ def _begin(spec: Cluster, request: Request, facts: Mapping[str, HostFacts], scra
         answers,
         last=last,
         expected=needed,
-        notes=obtained.notes,
+        notes=(*obtained.notes, *former.note(gone)),
         survivors=survivors,
     )
     return draft.with_digest(facts)
+
+
+def refuse_members_elsewhere(
+    spec: Cluster, request: Request, obtained: Obtained, views: Mapping[str, ClusterView]
+) -> tuple[ManifestMember, ...]:
+    """Members that the cluster file does not name, and nobody has looked at: they must not go on serving beside this.
+
+    Args:
+        spec: Without its dead members.
+        views: What the members that have a quorum say of the cluster.
+
+    Returns:
+        Who they are.
+
+    Raises:
+        Refused: They are, or may be, serving.
+    """
+    listed = (member for view in views.values() for member in view.members)
+    members = former.with_listed(obtained.members, listed)
+    gone = former.elsewhere(spec, (member for member in members if member.name not in request.dead))
+    if not gone:
+        return ()
+    # Whoever was declared dead can't be seen either, and could serve together with them.
+    dead = tuple(one for one in members if one.name in request.dead and one.name not in request.fenced)
+    answers = former.ask((*gone, *dead), client_files(spec.pki).ca)
+    refuse(former.former_refusals((*gone, *dead), answers, len(members), request.accept))
+    return gone
 
 
 def _go_on(

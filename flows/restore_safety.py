@@ -14,6 +14,7 @@ from flows.snapshot_backup import capture
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, Refused
 from tasks.etcd.identity import identity_path, uuid_in
+from tasks.etcd.members import ClusterView
 from tasks.etcd.restored import replace_command
 from tasks.etcd.tasks import view_member
 from tasks.hosts.facts import HostFacts
@@ -24,7 +25,16 @@ from tasks.snapshots.stores.open import open_stores
 from tasks.snapshots.tasks import ask_sources
 
 
-def refuse_one_broken(cluster: Cluster, facts: Mapping[str, HostFacts], accept: Collection[str]) -> None:
+def seen_by_members(cluster: Cluster, facts: Mapping[str, HostFacts]) -> dict[str, ClusterView]:
+    """What the members that run and have a quorum behind them say of the cluster."""
+    running = [host for host in cluster.hosts if facts[host.name].service.running]
+    views, _ = gather({host.name: view_member.submit(host) for host in running})
+    return views
+
+
+def refuse_one_broken(
+    cluster: Cluster, facts: Mapping[str, HostFacts], views: Mapping[str, ClusterView], accept: Collection[str]
+) -> None:
     """Go on only if the cluster has no quorum, or no member of it is broken (it goes back in time), or it was accepted.
 
     Raises:
@@ -32,8 +42,6 @@ def refuse_one_broken(cluster: Cluster, facts: Mapping[str, HostFacts], accept: 
     """
     if "has-quorum" in accept:
         return
-    running = [host for host in cluster.hosts if facts[host.name].service.running]
-    views, _ = gather({host.name: view_member.submit(host) for host in running})
     broken = broken_members(cluster, facts, views)
     if broken:
         said = "; ".join(f"{one.host}: {one.why}" for one in broken)

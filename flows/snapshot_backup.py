@@ -27,10 +27,10 @@ from flows.prune_snapshots import prune_stores
 from flows.publishing import publish_metrics
 from flows.report import reporting
 from flows.run_names import named
-from tasks.cluster.spec import Cluster
+from tasks.cluster.spec import Cluster, Host
 from tasks.errors import EtcdFlowsError, LockHeld
-from tasks.etcd.identity import identity_script, uuid_in
-from tasks.hosts.locking import HeldLock
+from tasks.etcd.identity import common_uuid, identity_script
+from tasks.hosts.locking import HeldLock, on_hosts
 from tasks.hosts.shell import open_shell
 from tasks.monitoring.own_facts import backup_update
 from tasks.pki.client import ClientFiles
@@ -137,7 +137,7 @@ def capture(order: Order, stores: Mapping[str, Store], files: ClientFiles, sourc
     """Capture into all stores; within a flow run that holds the lock."""
     spec = order.cluster
     emit("phase", f"capture into {', '.join(stores)}")
-    progress = ProgressReport(spec.name)
+    progress, had_key = ProgressReport(spec.name), trusted_key(spec) is not None
     means = Means(
         stores=stores,
         files=files,
@@ -147,6 +147,12 @@ def capture(order: Order, stores: Mapping[str, Store], files: ClientFiles, sourc
         progress=progress,
         tell=lambda text: emit("warning", text),
     )
+    if not had_key:
+        emit(
+            "warning",
+            f"a new key that signs snapshots was made in {spec.pki.state_dir}: those that another machine has made are "
+            "not trusted here, nor these there; if there are such, bring that machine's state directory here",
+        )
     backup = capture_snapshot(order, means, sources)
     progress.done()
     emit("done", f"snapshot {backup.manifest.id} is in {', '.join(backup.manifests)}", seconds=backup.pumped.seconds)
@@ -190,13 +196,15 @@ def _tell(result: BackupResult, backup: Backup) -> None:
 
 
 def _uuid(spec: Cluster, lock: HeldLock | None) -> str:
-    """The cluster's UUID, from the first host that tells."""
-    for host in lock.hosts if lock else ():
-        try:
-            with open_shell(host) as shell:
-                found = uuid_in(spec, shell.run(identity_script(host), what="reading the identity").text)
-        except EtcdFlowsError:
-            continue
-        if found:
-            return found
-    return ""
+    """The cluster's UUID, as the hosts that can be reached tell.
+
+    Raises:
+        Refused: One of them belongs to another cluster.
+    """
+
+    def told(host: Host) -> str:
+        with open_shell(host) as shell:
+            return shell.run(identity_script(host), what="reading the identity").text
+
+    contents, _ = on_hosts(lock.hosts if lock else (), told)
+    return common_uuid(spec, contents)

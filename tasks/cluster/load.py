@@ -81,7 +81,7 @@ def find_cluster_file(
         listed = environ.get("ETCD_FLOWS_CLUSTERS", "").split(os.pathsep)
         search = [Path("deployments/clusters"), *(Path(item) for item in listed if item)]
     found = [directory / (text + suffix) for directory in search for suffix in _SUFFIXES]
-    found = [path for path in found if text and "\0" not in text and path.is_file()]
+    found = [path for path in found if text and _is_file(path)]
     distinct = list({path.resolve(): path for path in found}.values())
     if len(distinct) == 1:
         return distinct[0]
@@ -99,6 +99,10 @@ def find_cluster_file(
         else "give the path of a file"
     )
     raise _refusal(text, f"no cluster file of that name in {where}", hint)
+
+
+def _is_file(path: Path) -> bool:
+    return bool(path.name) and "\0" not in str(path) and os.path.isfile(path)  # noqa: PTH113 - Path's own raises on long names
 
 
 def _listing(directory: Path) -> list[Path]:

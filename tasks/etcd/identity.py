@@ -6,13 +6,14 @@ bootstrap reuses the one found on any of its hosts and never makes a second.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasks.cluster.spec import Cluster, Host
-from tasks.errors import EtcdFlowsError, Refused
+from tasks.errors import EtcdFlowsError, Refused, Several
 from tasks.etcd.config import parse_env
 from tasks.hosts.facts import HostFacts
 
@@ -61,6 +62,35 @@ def uuid_in(cluster: Cluster, content: str) -> str:
         return str(record["uuid"]) if record["cluster"] == cluster.name else ""
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def common_uuid(cluster: Cluster, contents: Mapping[str, str]) -> str:
+    """The cluster's UUID out of its hosts' identity files; empty if none tells.
+
+    Args:
+        contents: By host, what :func:`identity_script` printed there.
+
+    Raises:
+        Refused: A host belongs to another cluster: what is read there must not be taken for this one's.
+        Several: More than one does.
+    """
+    others = {}
+    for name, content in contents.items():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            others[name] = str(json.loads(content)["cluster"])
+    wrong = [
+        Refused(
+            f"this host belongs to the cluster {whose!r}, not to {cluster.name!r}",
+            host=name,
+            state="nothing was read or stored",
+            remedy="check name and addresses in the cluster file",
+        )
+        for name, whose in others.items()
+        if whose != cluster.name
+    ]
+    if wrong:
+        raise wrong[0] if len(wrong) == 1 else Several("hosts of another cluster", wrong)
+    return next((found for content in contents.values() if (found := uuid_in(cluster, content))), "")
 
 
 def formed_path(host: Host) -> str:

@@ -1,8 +1,9 @@
-"""The members that a cluster had before it begins anew on other hosts: whether they may still be serving.
+"""The members that a cluster had and the cluster file does not name: whether they may still be serving.
 
-A cluster that begins with its own snapshot keeps its name, its CA and its identity. If its old members were alive
-somewhere, clients could not tell the two apart. One that answers with a certificate of the cluster's CA is refused for
-good; where the old members can't be seen and could have a quorum, a person has to say that they are off (rule 5).
+A cluster that begins anew with its own snapshot, on other hosts or on some of its hosts, keeps its name, its CA and its
+identity. If its other members were alive somewhere, clients could not tell the two apart. One that answers with a
+certificate of the cluster's CA is refused for good; where the old members can't be seen and could have a quorum, a
+person has to say that they are off (rule 5).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 from tasks.cluster.spec import Cluster
 from tasks.errors import Refused
+from tasks.etcd.members import Membership
 from tasks.snapshots.manifest import ManifestMember
 
 CONSENT = "old-members-off"
@@ -34,6 +36,15 @@ def elsewhere(cluster: Cluster, members: Iterable[ManifestMember]) -> tuple[Mani
     seen = {_machine(url) for host in cluster.hosts for url in (host.peer_url, host.client_url)}
     seen |= {host.ssh.address for host in cluster.hosts}
     return tuple(one for one in members if seen.isdisjoint(map(_machine, (*one.peer_urls, *one.client_urls))))
+
+
+def with_listed(backed_up: Iterable[ManifestMember], listed: Iterable[Membership]) -> tuple[ManifestMember, ...]:
+    """The members of the newest backup, and those that the cluster itself lists now, each once. Pure."""
+    found = {(one.name, one.peer_urls): one for one in backed_up}
+    for one in listed:
+        entry = ManifestMember(one.name, one.member_id, one.peer_urls, one.client_urls, one.learner)
+        found.setdefault((one.name, one.peer_urls), entry)
+    return tuple(found.values())
 
 
 def _machine(url: str) -> str:
@@ -93,7 +104,7 @@ def former_refusals(
                 "identity, and clients could not tell them apart",
                 state=_UNTOUCHED,
                 remedy="if they still hold the data: disaster-restore with the cluster file that names them; else "
-                "switch them off for good. A copy beside them gets an identity of its own: --clone",
+                "switch them off for good. A copy beside them gets an identity of its own: bootstrap-cluster --clone",
             ),
         )
     if len(members) < of // 2 + 1 or CONSENT in accept:
@@ -106,7 +117,7 @@ def former_refusals(
             f"and can't be seen from here: together they could still be serving{also}",
             state=_UNTOUCHED,
             remedy=f"see that they are off and stay off, then say so: --accept {CONSENT}; a copy beside them gets an "
-            "identity of its own: --clone",
+            "identity of its own: bootstrap-cluster --clone",
         ),
     )
 

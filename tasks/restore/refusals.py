@@ -206,6 +206,14 @@ def whose(cluster: Cluster, host: Host, facts: HostFacts) -> list[EtcdFlowsError
                 host.name,
             )
         ]
+    if known is not None and known.cluster and known.member != host.name and facts.data_dir.kind == "etcd":
+        return [
+            _no(
+                f"this host is the member {known.member!r}, the cluster file calls it {host.name!r}",
+                "check names and addresses in the cluster file: two may be exchanged; put the old name back",
+                host.name,
+            )
+        ]
     if not_ours(host, facts):
         return [
             _no(

@@ -147,6 +147,29 @@ def test_a_flow_refuses_a_bad_file_before_it_starts_anything(tmp_path: Path) -> 
     assert "Prefect" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [("validate", "CLUSTER", "--json"), ("schema",)])
+def test_a_full_disk_behind_standard_output_is_no_traceback(words: tuple[str, ...], tmp_path: Path) -> None:
+    file = tmp_path / "good.yaml"
+    file.write_text(GOOD)
+    argv = [*CLI, *(str(file) if word == "CLUSTER" else word for word in words)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(argv, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    (kept,) = tmp_path.glob("etcd-flows-error-*.txt")
+    assert str(kept) in done.stderr
+    assert "Traceback" in kept.read_text()
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    done = run("validate", "a" * 5000)
+    assert done.returncode == 2
+    assert "no cluster file of that name" in done.stderr
+
+
 def test_another_package_of_our_names_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "__init__.py").write_text("")

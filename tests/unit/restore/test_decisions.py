@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import HostUnreachable, InputError, Refused, SnapshotDamaged
+from tasks.etcd.identity import identity_path
 from tasks.etcd.members import MemberStatus
-from tasks.hosts.facts import DataDirFact
+from tasks.hosts.facts import DataDirFact, FileFact, HostFacts
 from tasks.restore.bump import LARGEST, LEAST, WEEK, decide_bump
 from tasks.restore.guard import Seen, on_other_data
 from tasks.restore.proof import Proof, judge, parse_proof
-from tasks.restore.refusals import CONSENTS, dead_members, host_refusals, refuse_overtaken, source_refusals
+from tasks.restore.refusals import CONSENTS, dead_members, host_refusals, refuse_overtaken, source_refusals, whose
 from tasks.restore.scripts_start import listens
 from tasks.restore.source import Source, check_file
 from tests import etcd_specs as specs
@@ -206,3 +209,24 @@ def test_what_etcdctl_says() -> None:
 def test_where_a_listener_is_looked_for() -> None:
     assert "0100007F:094D" in listens(specs.host())
     assert "00000000000000000000000001000000:094D" in listens(specs.host(listen_address="::1"))
+
+
+# --- whose a host is --------------------------------------------------------------------------------------------------
+
+
+def test_two_addresses_that_are_exchanged_in_the_file() -> None:
+    """Nothing is restored onto, or replaced on, a host that is another member than the file says."""
+    spec = cluster(3)
+    one, two = spec.hosts[:2]
+
+    def facts(of: str, kind: Literal["absent", "etcd"] = "etcd") -> HostFacts:
+        said = json.dumps({"cluster": spec.name, "uuid": "u", "token": "t", "member": of, "peer_url": one.peer_url})
+        path, seen = identity_path(one), bare(spec, one)
+        data = replace(seen.data_dir, kind=kind)
+        return replace(seen, data_dir=data, files={**seen.files, path: FileFact(path, "file", content=said.encode())})
+
+    (error,) = whose(spec, one, facts(two.name))
+    assert error.host == one.name
+    assert two.name in error.message
+    assert whose(spec, one, facts(one.name)) == []
+    assert whose(spec, one, facts(two.name, "absent")) == [], "there is nothing there that could be meant"
