@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import http.server
+import os
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,3 +60,17 @@ def test_only_who_is_trusted_and_let_in_gets_an_answer(proxy: Proxy) -> None:
     assert not Way("alice:wrong", str(proxy.ca)).answers(proxy.url, 60)
     assert Way(LOGIN, str(proxy.ca)).answers(proxy.url.replace("https://", "https://bob:other@"), 60)
     assert not Way().answers("http://127.0.0.1:9/api", 60)
+
+
+def test_the_command_line_asks_as_prefect_is_configured(proxy: Proxy, tmp_path: Path) -> None:
+    settings = {"PREFECT_API_URL": proxy.url, "PREFECT_API_SSL_CERT_FILE": str(proxy.ca), "PREFECT_HOME": str(tmp_path)}
+    script = "import os; from deployments.runner import _answers; print(_answers(os.environ['PREFECT_API_URL']))"
+
+    def said(login: str) -> str:
+        environ = {**os.environ, **settings, "PREFECT_API_AUTH_STRING": login}
+        words = [sys.executable, "-c", script]
+        done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120, check=True)
+        return done.stdout.strip()
+
+    assert said(LOGIN) == "True"
+    assert said("alice:wrong") == "False"
