@@ -20,6 +20,8 @@ from tests.e2e.product import Product
 from tests.lab.lab import Lab
 
 START_SECONDS = 180  # a fresh database is migrated first: about 20 s on two free cores
+#: What looks after deployments, schedules and automations: there are none where every run is a command line's.
+IDLE = ("SCHEDULER", "LATE_RUNS", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "FOREMAN", "TRIGGERS", "REPOSSESSOR")
 
 MakeProduct = Callable[[], Product]
 
@@ -82,7 +84,8 @@ class PrefectServer:
 @pytest.fixture(scope="session")
 def prefect_server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """A Prefect server on loopback, in the lab's network namespace."""
-    server = PrefectServer(tmp_path_factory.mktemp("prefect"))
+    without = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in IDLE}
+    server = PrefectServer(tmp_path_factory.mktemp("prefect"), **without)
     try:
         server.wait_ready()
         yield server
