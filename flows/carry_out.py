@@ -26,6 +26,7 @@ from tasks.monitoring import carry_out as watch
 from tasks.monitoring import client as watch_client
 from tasks.monitoring import grafana_password as watch_password
 from tasks.monitoring import grafana_proof
+from tasks.monitoring import packages as watch_packages
 from tasks.monitoring import proof as watch_proof
 from tasks.pki import plan as pki
 from tasks.pki.apply import write_pki
@@ -115,6 +116,7 @@ CARRIERS: dict[type[Any], Carry] = {
     watch_actions.InstallProgram: lambda shell, host, action, m: watch.install_program(
         shell, host, action, m.releases[action.name]
     ),
+    watch_actions.InstallPackages: lambda shell, host, action, _m: watch_packages.install_packages(shell, host, action),
     watch_actions.IssueClient: lambda shell, _host, action, m: watch_client.issue_client(
         shell, action, m.cluster, m.authority_at_hand, datetime.now(UTC)
     ),
@@ -122,6 +124,7 @@ CARRIERS: dict[type[Any], Carry] = {
     watch_actions.RunProgram: lambda shell, host, action, _m: watch.run_program(shell, host, action),
     watch_actions.ProveTargets: lambda shell, _host, action, _m: watch_proof.prove_targets(shell, action),
     watch_actions.ProveReceivers: lambda shell, _host, action, _m: watch_proof.prove_receivers(shell, action),
+    watch_actions.RemovePrograms: lambda shell, _host, action, _m: watch.remove_programs(shell, action),
     watch_actions.KeepPassword: lambda shell, _host, action, m: watch_password.keep_password(shell, action, m.cluster),
     watch_actions.ProveGrafana: lambda shell, _host, action, m: grafana_proof.prove_grafana(shell, action, m.cluster),
     old_dirs.RemoveOldDirs: lambda shell, host, action, _m: old_dirs.remove_old_dirs(shell, host, action),

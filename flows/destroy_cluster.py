@@ -12,6 +12,7 @@ from prefect import flow
 from flows.carry_out import Materials, run_plan
 from flows.ending import ends_in_state
 from flows.fan_out import all_hosts_at_once
+from flows.leave_monitoring import carry_out_leaving, joined, plan_leaving
 from flows.locking import cluster_lock, settle
 from flows.observe import observe_all
 from flows.prepare import load
@@ -29,6 +30,8 @@ from tasks.pki.removal import removable
 from tasks.plan import Phase, Plan, make_plan
 from tasks.reporting.progress import emit
 
+FLOW = "destroy-cluster"
+
 
 @flow(
     name="destroy-cluster",
@@ -40,7 +43,7 @@ from tasks.reporting.progress import emit
 def destroy_cluster(
     cluster: str, confirm: str = "", delete_data: bool = False, plan_only: bool = False
 ) -> PlannedResult:
-    """Stop the members and remove what was installed on their hosts.
+    """Stop the members and remove what was installed on their hosts, and on those that watch them.
 
     Args:
         cluster: Path of a cluster file, or the name of one in the clusters directory.
@@ -54,12 +57,16 @@ def destroy_cluster(
             demand_confirmation(spec, confirm)
         facts = observe_all(spec)
         plan = plan_destroy(spec, facts, delete_data=delete_data)
-        publish_plan(plan)
+        leaving = plan_leaving(spec, FLOW, here=True)
+        publish_plan(joined(leaving.plan, plan))
         if not plan_only:
-            plan = carry_out(spec, plan, delete_data=delete_data)
+            left = carry_out_leaving(spec, leaving, FLOW)
+            plan = joined(left, carry_out(spec, plan, delete_data=delete_data))
             user = any(host.service == "systemd" for host in spec.hosts)
             account = f"; the system user {spec.etcd.user} stays on the hosts" if user else ""
             emit("info", f"the CA stays in {spec.pki.state_dir}{account}")
+        else:
+            plan = joined(leaving.plan, plan)
         return PlannedResult(plan, applied=not plan_only and not plan.empty)
 
 
@@ -67,7 +74,7 @@ def carry_out(spec: Cluster, shown: Plan, *, delete_data: bool) -> Plan:
     """Take the lock, plan again from what the hosts look like now, carry that out; returns the plan carried out."""
     if shown.empty:
         return shown
-    with cluster_lock(spec, "destroy-cluster") as locked:
+    with cluster_lock(spec, FLOW) as locked:
         plan = plan_destroy(spec, locked.facts, delete_data=delete_data)
         settle(shown, plan)
         run_plan(plan, Materials(spec, {}, None, locked.lock))
@@ -110,4 +117,4 @@ def plan_destroy(cluster: Cluster, facts: Mapping[str, HostFacts], *, delete_dat
         Phase("stop the members", tuple(step for step in stop if step)),
         Phase("remove what was installed", tuple(step for step in remove if step)),
     ]
-    return make_plan("destroy-cluster", cluster.name, phases, notes)
+    return make_plan(FLOW, cluster.name, phases, notes)

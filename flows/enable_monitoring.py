@@ -11,6 +11,7 @@ from prefect import flow
 from flows.carry_out import Materials, run_plan
 from flows.ending import ends_in_state
 from flows.fan_out import all_hosts_at_once, on_all
+from flows.leave_monitoring import carry_out_leaving, joined, plan_leaving
 from flows.locking import host_lock, settle
 from flows.monitoring_results import Grafana, MonitoringResult
 from flows.prepare import downloading, known_authority, load, operators_authority
@@ -28,6 +29,7 @@ from tasks.monitoring.look import WatchFacts, parse, query_for, script_for
 from tasks.monitoring.plan import FLOW, plan_watch
 from tasks.monitoring.programs import GRAFANA, program, release_of, url
 from tasks.monitoring.refusals import refusals
+from tasks.monitoring.remembered import elsewhere, remember
 from tasks.monitoring.sharing import agreed
 from tasks.monitoring.tasks import fetch_program, look_at_watch, see_targets
 from tasks.monitoring.wanted import Inputs, fact_paths, watch_of
@@ -45,29 +47,45 @@ from tasks.releases.fetch import LocalRelease
 def enable_monitoring(cluster: str, plan_only: bool = False) -> MonitoringResult:
     """Set up what watches a cluster, and prove it: all members are scraped, all receivers take a test alert.
 
+    A host that the cluster file does not name any more is left: what is there of this cluster goes.
+
     Args:
         cluster: Path of a cluster file, or the name of one in the clusters directory.
         plan_only: Only show what would be done; nothing is changed on any host.
     """
     with reporting():
         spec = load(cluster)
+        if elsewhere(spec) and (spec.monitoring is None or spec.monitoring.host is None):
+            return leave(spec, plan_only=plan_only)
         host, inputs = watch_of(spec).host, read_inputs(spec)
         query = query_for(host, *fact_paths(spec))
         facts = on_all([host.name], lambda _: look_at_watch.submit(spec, query), "looking at the monitoring host")
-        plan = make_plan(spec, facts[host.name], inputs)
-        publish_plan(plan)
+        plan, leaving = make_plan(spec, facts[host.name], inputs), plan_leaving(spec, FLOW, here=False)
+        publish_plan(joined(plan, leaving.plan))
         if plan_only:
-            return MonitoringResult(plan=plan, applied=False)
+            return MonitoringResult(plan=joined(plan, leaving.plan), applied=False)
         settled = agreed_with_others(spec, facts[host.name])
         if not plan.empty:
             releases = fetch_programs(spec, plan)  # without the lock, since it may take long
             plan, settled = carry_out(spec, plan, query, inputs, releases)
+        remember(spec)
+        plan = joined(plan, carry_out_leaving(spec, leaving, FLOW))
         seen = on_all([host.name], lambda _: see_targets.submit(settled), "asking Prometheus")[host.name]
         result = MonitoringResult(
             plan=plan, applied=not plan.empty, host=host.name, targets=seen, grafana=grafana_of(spec, plan)
         )
         publish_table("targets", spec.name, result.table, "members as Prometheus sees them")
         return result
+
+
+def leave(spec: Cluster, *, plan_only: bool) -> MonitoringResult:
+    """Take a cluster off the hosts that watched it, as its file names none any more."""
+    leaving = plan_leaving(spec, FLOW, here=False)
+    publish_plan(leaving.plan)
+    if plan_only:
+        return MonitoringResult(plan=leaving.plan, applied=False)
+    plan = carry_out_leaving(spec, leaving, FLOW)
+    return MonitoringResult(plan=plan, applied=not plan.empty)
 
 
 def agreed_with_others(spec: Cluster, facts: WatchFacts) -> Cluster:
@@ -122,7 +140,10 @@ def carry_out(
         The plan carried out, and the cluster with the versions that are there now.
     """
     host = watch_of(spec).host
-    with host_lock([host], spec.name, FLOW, {host.name: script_for(query)}) as (lock, outputs):
+    with host_lock([host], spec.name, FLOW, {host.name: script_for(query, packages=watch_of(spec).packages)}) as (
+        lock,
+        outputs,
+    ):
         facts = parse(query, outputs[host.name].stdout)
         plan = make_plan(spec, facts, inputs)
         settle(shown, plan)

@@ -73,7 +73,7 @@ class MonitoringResult(PlannedResult):
     def as_text(self) -> str:
         """For people."""
         if not self.host:
-            return plans.as_text(self.plan)
+            return f"{self.plan.cluster}: not watched any more" if self.applied else plans.as_text(self.plan)
         head = "done" if self.applied else f"nothing to do: {self.host} already is as the cluster file says"
         shown = f"\n\n{self.grafana.as_text()}" if self.grafana else ""
         return f"{self.plan.cluster}: {head}\n\n{tables.as_text(self.table)}{shown}"

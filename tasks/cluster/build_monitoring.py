@@ -86,6 +86,7 @@ def _watch(model: MonitoringSection, place: MonitoringHostSection, host: Host, a
             repeat_interval=alertmanager.repeat_interval,
         ),
         node_exporter=NodeExporterSettings(_release(model.node_exporter, around), model.node_exporter.port),
+        packages=place.packages,
         grafana=GrafanaSettings(_release(grafana, around), grafana.port) if grafana else None,
         receivers=tuple(_receiver(one, around) for one in model.receivers),
         rules=tuple(around.path(path) for path in model.rules),

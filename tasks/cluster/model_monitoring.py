@@ -80,6 +80,12 @@ class MonitoringHostSection(Section):
         "alerts; give an address of that machine where a firewall or a proxy with a login stands before it.",
         "10.0.0.21",
     )
+    packages: bool = entry(
+        False,
+        "Whether Prometheus, Alertmanager and node_exporter are the packages of that machine's distribution (Debian 13 "
+        "or newer), by apt; `version` and `release` of them say nothing then. false: the versions that were tested.",
+        True,
+    )
     web: WebSection = section(
         WebSection,
         "TLS, and a login for Prometheus and Alertmanager, for addresses beyond loopback.",

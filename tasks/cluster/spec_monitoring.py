@@ -121,6 +121,7 @@ class Watch:
     Args:
         host: Where that is.
         listen_address: IP address there that they listen on; node_exporter on loopback always.
+        packages: Whether the programs are the distribution's packages, all but Grafana.
         grafana: None where none is wanted.
         receivers: Who is told of alerts.
         rules: Rule files of the operator's own, on the worker.
@@ -131,6 +132,7 @@ class Watch:
     prometheus: PrometheusSettings
     alertmanager: AlertmanagerSettings
     node_exporter: NodeExporterSettings
+    packages: bool = False
     grafana: GrafanaSettings | None = None
     receivers: tuple[Receiver, ...] = ()
     rules: tuple[Path, ...] = ()

@@ -23,6 +23,22 @@ class InstallProgram:
 
 
 @dataclass(frozen=True)
+class InstallPackages:
+    """Install packages of the distribution.
+
+    Args:
+        mask: Units that come with them and are not to run.
+    """
+
+    names: tuple[str, ...]
+    mask: tuple[str, ...]
+
+    def fingerprint(self) -> str:
+        """See :class:`tasks.plan.Action`."""
+        return f"packages {self.names} {self.mask}"
+
+
+@dataclass(frozen=True)
 class ConfigFile:
     """A file to be written.
 
@@ -68,6 +84,7 @@ class Configure:
 
     Args:
         name: Of the program's product.
+        main: Path of its main file.
         tool: Path of its tool that checks; empty where it has none.
         files: Those that differ.
         remove: Files of this cluster that are not wanted any more.
@@ -76,6 +93,7 @@ class Configure:
     """
 
     name: str
+    main: str
     tool: str
     files: tuple[ConfigFile, ...]
     remove: tuple[str, ...]
@@ -93,7 +111,7 @@ class RunProgram:
     """Have the program run with its present configuration: reload it if that is enough.
 
     Args:
-        home: Its binaries' directory; those of other versions are removed.
+        home: Its binaries' directory; those of other versions are removed. Empty if it is a package's.
         marker: What the process's environment says if it was started from the present unit.
         ready: Words of a command that succeeds once it serves; empty if there is none.
     """
@@ -150,6 +168,28 @@ class ProveReceivers:
     def fingerprint(self) -> str:
         """See :class:`tasks.plan.Action`."""
         return f"tell {self.cluster} {self.receivers} {self.proven}"
+
+
+@dataclass(frozen=True)
+class RemovePrograms:
+    """Stop programs and remove what is ours of them.
+
+    Args:
+        paths: Files and directories.
+        mask: Units of packages, which would come to light behind ours.
+        homes: Patterns of directories of releases.
+        folders: Directories that go if nothing is left in them, in this order.
+    """
+
+    units: tuple[str, ...]
+    paths: tuple[str, ...]
+    mask: tuple[str, ...]
+    homes: tuple[str, ...]
+    folders: tuple[str, ...]
+
+    def fingerprint(self) -> str:
+        """See :class:`tasks.plan.Action`."""
+        return f"remove {self.units} {self.paths} {self.mask} {self.homes} {self.folders}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tasks.cluster.spec import Host
 from tasks.errors import CommandFailed, HostError, Refused, ReleaseError
 from tasks.hosts.files import FileWrite
 from tasks.hosts.shell import Shell
-from tasks.monitoring.actions import ConfigFile, Configure, InstallProgram, RunProgram
+from tasks.monitoring.actions import ConfigFile, Configure, InstallProgram, RemovePrograms, RunProgram
 from tasks.monitoring.look import STARTED_FROM
 from tasks.monitoring.programs import ALERTMANAGER, GRAFANA, NODE_EXPORTER, PROMETHEUS, Program, program
 from tasks.releases.fetch import LocalRelease
@@ -125,16 +125,16 @@ def configure(shell: Shell, host: Host, action: Configure) -> None:
     gone = [_staged(stage, one, path) for path in action.remove]
     # node_exporter has its arguments alone, and Grafana nothing of one cluster.
     ours = [] if one is NODE_EXPORTER else [one.etc] if one is GRAFANA else [one.etc, one.clusters]
-    begin += f"rm -f -- {shlex.join(gone)}\n" if gone else ""
+    begin += f"rm -rf -- {shlex.join(gone)}\n" if gone else ""
     end = [
-        *_check(one, stage, action.tool),
+        *_check(one, stage, action),
         "umask 022",
         *(f"install -d -m 0755 -o {owner} -g {owner} -- {shlex.quote(path)}" for path, owner in action.dirs),
         f"install -d -m 0755 -- {shlex.join([*ours, posixpath.dirname(action.note)])}",
         f": >{shlex.quote(action.note)}",
         f"sync -- {shlex.quote(action.note)}",
         *(line for at, file in places for line in _move(at, file.path)),
-        *([f"rm -f -- {shlex.join(action.remove)}"] if action.remove else []),
+        *([f"rm -rf -- {shlex.join(action.remove)}"] if action.remove else []),
         *([f"sync -- {shlex.join(ours)}"] if ours else []),
         f"rm -rf -- {stage}",
     ]
@@ -144,7 +144,7 @@ def configure(shell: Shell, host: Host, action: Configure) -> None:
     except CommandFailed as error:
         if f"exit code {_REFUSED}" not in error.message:
             raise
-        raise _not_accepted(shell, host, one, stage, action.tool) from error
+        raise _not_accepted(shell, host, one, stage, action) from error
 
 
 def _staged(stage: str, one: Program, path: str) -> str:
@@ -160,18 +160,19 @@ def _content(file: ConfigFile) -> bytes:
     return resolve(file.secret).reveal().encode()
 
 
-def _tool(one: Program, stage: str, tool: str) -> str:
+def _tool(one: Program, stage: str, action: Configure) -> str:
     """The command by which the program's tool checks a configuration; empty if it has none."""
+    tool, main = action.tool, _staged(stage, one, action.main)
     if one is PROMETHEUS:
         web = f"[ ! -f {stage}/web.yml ] || {tool} check web-config {stage}/web.yml"
-        return f"{tool} check config {stage}/prometheus.yml && {{ {web}; }}"
+        return f"{tool} check config {main} && {{ {web}; }}"
     if one is ALERTMANAGER:
-        return shlex.join([tool, "check-config", f"{stage}/alertmanager.yml"])
+        return shlex.join([tool, "check-config", main])
     return ""
 
 
-def _check(one: Program, stage: str, tool: str) -> list[str]:
-    command = _tool(one, stage, tool)
+def _check(one: Program, stage: str, action: Configure) -> list[str]:
+    command = _tool(one, stage, action)
     return [f"{{ {command}; }} >/dev/null 2>&1 </dev/null || exit {_REFUSED}"] if command else []
 
 
@@ -184,10 +185,10 @@ def _move(at: str, path: str) -> list[str]:
     ]
 
 
-def _not_accepted(shell: Shell, host: Host, one: Program, stage: str, tool: str) -> Refused:
+def _not_accepted(shell: Shell, host: Host, one: Program, stage: str, action: Configure) -> Refused:
     """What the tool says about the files that are still beside the old ones; they are removed."""
     said = shell.run(
-        f"{{ {_tool(one, stage, tool)}; }} 2>&1 </dev/null || true\nrm -rf -- {stage}\n", what="asking what is wrong"
+        f"{{ {_tool(one, stage, action)}; }} 2>&1 </dev/null || true\nrm -rf -- {stage}\n", what="asking what is wrong"
     ).text.replace(f"{stage}/", f"{one.etc}/")
     lines = [line.strip() for line in said.splitlines() if line.strip() and "SUCCESS" not in line]
     wrong = [line for line in lines if not line.startswith("Checking ") and line != "FAILED:"]
@@ -197,6 +198,30 @@ def _not_accepted(shell: Shell, host: Host, one: Program, stage: str, tool: str)
         state=f"{one.title} goes on with its former configuration",
         remedy="correct the rule file or setting that it names, then run again",
     )
+
+
+def remove_programs(shell: Shell, action: RemovePrograms) -> None:
+    """Stop the programs, then remove what is ours of them; what is not there is no matter.
+
+    Raises:
+        CommandFailed: A program does not stop, or a file can't be removed.
+    """
+    units = shlex.join(action.units)
+    stop = (
+        f"""
+for unit in {units}; do
+  systemctl -q disable --now "$unit" 2>/dev/null || ! systemctl -q is-active "$unit"
+done
+"""
+        if units
+        else ""
+    )
+    mask = "".join(f"ln -sf /dev/null /etc/systemd/system/{unit}\n" for unit in action.mask)
+    script = f"""{stop}rm -rf -- {shlex.join(action.paths)} {" ".join(action.homes)}
+{mask}systemctl daemon-reload
+rmdir --ignore-fail-on-non-empty -- {shlex.join(action.folders)} 2>/dev/null || true
+"""
+    shell.run(script, timeout=_START_SECONDS, what="removing what watched the cluster")
 
 
 def run_program(shell: Shell, host: Host, action: RunProgram) -> None:
@@ -213,7 +238,9 @@ mkdir -p -- {shlex.quote(posixpath.dirname(action.note))}
 systemctl daemon-reload
 systemctl -q enable {one.unit}
 pid=$(systemctl show -p MainPID {one.unit})
-if [ "$(started_from "${{pid#MainPID=}}")" = {shlex.quote(action.marker)} ]; then
+pid=${{pid#MainPID=}}
+case $(readlink "/proc/$pid/exe" 2>/dev/null) in *' (deleted)') pid=0 ;; esac
+if [ "$(started_from "$pid")" = {shlex.quote(action.marker)} ]; then
   systemctl reload-or-restart {one.unit}
 else
   systemctl reset-failed {one.unit} 2>/dev/null || true
@@ -228,7 +255,7 @@ until {ready} && systemctl -q is-active {one.unit}; do
   fi
   sleep 0.5
 done
-for old in {one.home("*")}; do [ "$old" = {action.home} ] || rm -rf -- "$old"; done
+for old in {one.home("*")}; do [ "$old" = {shlex.quote(action.home)} ] || rm -rf -- "$old"; done
 """
     output = shell.run(script, timeout=_START_SECONDS, check=False, what=f"starting {one.title}")
     if output.code:

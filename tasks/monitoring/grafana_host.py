@@ -20,6 +20,14 @@ SECRET_KEY = f"{GRAFANA.etc}/secret.key"
 INI = f"{GRAFANA.etc}/grafana.ini"
 DASHBOARDS = f"{GRAFANA.etc}/dashboards"
 _PROVISIONING = f"{GRAFANA.etc}/provisioning"
+#: All files without secrets that any version of us has put there, and the directories that they are in.
+OWN_FILES = (
+    INI,
+    f"{_PROVISIONING}/dashboards/etcd-flows.yaml",
+    f"{_PROVISIONING}/datasources/{DATASOURCE}.yaml",
+    *(f"{DASHBOARDS}/{name}" for name in dashboards()),
+)
+OWN_FOLDERS = (f"{_PROVISIONING}/dashboards", f"{_PROVISIONING}/datasources", _PROVISIONING, DASHBOARDS)
 #: What is looked at beside the files that are wanted now.
 WEB_FILES = tuple(f"{GRAFANA.etc}/{name}" for name in ("web.crt", "web.key", "web.password"))
 

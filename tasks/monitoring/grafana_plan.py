@@ -11,7 +11,7 @@ from tasks.monitoring.programs import GRAFANA, executable, note, release_of, url
 from tasks.monitoring.scene import Scene
 from tasks.plan import Step
 
-PROVE_SECONDS = 120.0  # the first start makes a database; dashboards are read again every ten seconds
+PROVE_SECONDS = 180.0  # the first start makes a database; dashboards are read again every ten seconds
 _SECRETS = (PASSWORD, SECRET_KEY)
 
 

@@ -20,6 +20,7 @@ from tasks.monitoring import alertmanager, grafana_plan
 from tasks.monitoring.actions import (
     ConfigFile,
     Configure,
+    InstallPackages,
     InstallProgram,
     IssueClient,
     ProveReceivers,
@@ -29,6 +30,7 @@ from tasks.monitoring.actions import (
 from tasks.monitoring.client import client_due
 from tasks.monitoring.grafana_host import WEB_FILES, taken_up
 from tasks.monitoring.look import WatchFacts, unit_of
+from tasks.monitoring.packages import PACKAGES, missing
 from tasks.monitoring.programs import (
     ALERTMANAGER,
     GRAFANA,
@@ -40,14 +42,27 @@ from tasks.monitoring.programs import (
     Program,
     access,
     executable,
+    main_config,
     note,
+    packaged,
     programs_of,
     release_of,
 )
+from tasks.monitoring.removal import remove_steps, unwanted
 from tasks.monitoring.scene import Scene
 from tasks.monitoring.sharing import agreed, notes
 from tasks.monitoring.units import marker_in, render_unit
-from tasks.monitoring.wanted import SERVERS, Inputs, client_paths, files_of, record_path, record_text, watch_of
+from tasks.monitoring.wanted import (
+    MAINS,
+    SERVERS,
+    Inputs,
+    client_paths,
+    files_of,
+    ours,
+    record_path,
+    record_text,
+    watch_of,
+)
 from tasks.monitoring.web import OPEN_NAMES, SECRET_NAMES
 from tasks.pki.authority import Authority
 from tasks.pki.leaves import common_name
@@ -78,14 +93,17 @@ def plan_watch(cluster: Cluster, facts: WatchFacts, inputs: Inputs, authority: A
     client, password = _client(scene), grafana_plan.password_step(scene)
     changed = {one for one, step in configured.items() if step and needs_run(one, step)}
     changed |= {PROMETHEUS} if client else set()
+    installs = _installs(scene, asked)
+    replaced = {step.action.name for step in installs if isinstance(step.action, InstallProgram)}
+    changed |= {one for one in programs if one.product.name in replaced}
     runs = {one: _run(scene, one, changed=one in changed) for one in programs}
     told = _tell(scene)
     pending = any(step for one, step in runs.items() if one is not GRAFANA) or told
     shown = grafana_plan.prove_step(scene) if any((password, configured.get(GRAFANA), runs.get(GRAFANA))) else None
     phases = [
-        Phase("prepare the monitoring host", (*_accounts(scene), *_installs(scene, asked))),
+        Phase("prepare the monitoring host", (*_accounts(scene), *installs)),
         Phase("configure", tuple(step for step in (client, password, *configured.values()) if step)),
-        Phase("run", tuple(step for step in runs.values() if step)),
+        Phase("run", (*remove_steps(scene.host, facts, unwanted(parts)), *(step for step in runs.values() if step))),
         Phase("prove", tuple(step for step in (_prove(scene) if pending else None, told, shown) if step)),
     ]
     return make_plan(FLOW, cluster.name, phases, notes(cluster, asked, scene.watch, facts.parts))
@@ -106,15 +124,20 @@ def _accounts(scene: Scene) -> list[Step]:
 
 def _installs(scene: Scene, asked: Watch) -> list[Step]:
     found = []
+    if asked.packages and (names := missing(scene.facts.packages)):
+        units = tuple(package.unit for one, package in PACKAGES.items() if package.name in names)
+        action = InstallPackages(names, units)
+        summary = f"install the distribution's {', '.join(names)}"
+        found.append(scene.step("packages", summary, action, "not installed"))
     for one in programs_of(asked):
         version = release_of(asked, one).version
-        if version != release_of(scene.watch, one).version:
+        if packaged(asked, one) or version != release_of(scene.watch, one).version:
             continue  # another cluster's, which looks after it
         why = _why_install(scene, one, version)
         if why:
             summary = f"install {one.title} {version} in {one.home(version)}"
-            action = InstallProgram(one.product.name, version, scene.facts.host.arch)
-            found.append(scene.step(f"{one.service}-release", summary, action, why))
+            install = InstallProgram(one.product.name, version, scene.facts.host.arch)
+            found.append(scene.step(f"{one.service}-release", summary, install, why))
     return found
 
 
@@ -145,7 +168,7 @@ def _configure(scene: Scene, one: Program) -> Step | None:
         return None
     why = "not there yet" if not unit_of(scene.facts, one).loaded else "not as the cluster file says"
     tool = executable(scene.watch, one, TOOLS[one]) if one in TOOLS else ""
-    action = Configure(one.product.name, tool, differing, stale, dirs, note(one))
+    action = Configure(one.product.name, main_config(scene.watch, one), tool, differing, stale, dirs, note(one))
     names = ", ".join(file.path.rpartition("/")[2] for file in differing) or "directories"
     gone = f"; remove {', '.join(path.rpartition('/')[2] for path in stale)}" if stale else ""
     verb = "check and write" if tool else "write"
@@ -173,7 +196,9 @@ def _stale(scene: Scene, one: Program, wanted: set[str]) -> tuple[str, ...]:
     kept = {*wanted, f"{prefix}tls"}
     web = list(WEB_FILES) if one is GRAFANA else []
     web += [f"{one.etc}/{name}" for name in (*OPEN_NAMES, *SECRET_NAMES)] if one in SERVERS else []
-    unwanted = [path for path in web if path not in wanted and scene.facts.host.file(path).present]
+    mains = [path for path in MAINS if path.startswith(f"{one.etc}/") and ours(scene.facts.host.file(path))]
+    unwanted = [path for path in web if scene.facts.host.file(path).present]
+    unwanted = [path for path in (*mains, *unwanted) if path not in wanted]
     return (*unwanted, *sorted(path for path in scene.facts.below if path.startswith(prefix) and path not in kept))
 
 
@@ -200,22 +225,26 @@ def _run(scene: Scene, one: Program, *, changed: bool) -> Step | None:
     unit = unit_of(scene.facts, one)
     marker = marker_in(render_unit(scene.watch, one))
     pending = scene.facts.host.file(note(one)).present
-    if unit.active and unit.enabled and unit.marker == marker and not pending and not changed:
+    same = unit.marker == marker and not unit.replaced
+    if unit.active and unit.enabled and same and not pending and not changed:
         return None
     if not unit.active:
         summary, why = f"start {one.title}", "it does not run"
-    elif unit.marker != marker or one not in RELOADING:
+    elif not same or one not in RELOADING:
         summary, why = f"restart {one.title}", "it was not started as it is to be now"
     else:
         summary, why = f"reload {one.title}", "its configuration is new to it"
-    ready: tuple[str, ...] = ()
-    asked = access(scene.watch, one) if one in SERVERS else None
-    if asked:
-        is_prometheus = one is PROMETHEUS
-        ready = asked.words("check", "ready", url=asked.url) if is_prometheus else asked.orders("config", "show")
-    home = one.home(release_of(scene.watch, one).version)
-    action = RunProgram(one.product.name, home, marker, ready, note(one))
+    home = "" if packaged(scene.watch, one) else one.home(release_of(scene.watch, one).version)
+    action = RunProgram(one.product.name, home, marker, ready(scene.watch, one), note(one))
     return scene.step(f"{one.service}-run", summary, action, why)
+
+
+def ready(watch: Watch, one: Program) -> tuple[str, ...]:
+    """Words of a command that succeeds once the program serves; none if there is no such command."""
+    if one not in SERVERS:
+        return ()
+    asked = access(watch, one)
+    return asked.words("check", "ready", url=asked.url) if one is PROMETHEUS else asked.orders("config", "show")
 
 
 def _prove(scene: Scene) -> Step:

@@ -162,8 +162,32 @@ def settings_of(watch: Watch, one: Program) -> _Settings:
     return settings
 
 
+#: Where Debian's packages have them.
+_PACKAGED = {
+    "prometheus": "/usr/bin/prometheus",
+    "promtool": "/usr/bin/promtool",
+    "alertmanager": "/usr/bin/prometheus-alertmanager",
+    "amtool": "/usr/bin/amtool",
+    "node_exporter": "/usr/bin/prometheus-node-exporter",
+}
+
+
+def packaged(watch: Watch, one: Program) -> bool:
+    """Whether it is the distribution's; Grafana never is."""
+    return watch.packages and one is not GRAFANA
+
+
+def main_config(watch: Watch, one: Program) -> str:
+    """Path of its main file; one that no package has, where there are packages."""
+    if one is GRAFANA:
+        return f"{one.etc}/grafana.ini"
+    return f"{one.etc}/{'etcd-flows' if packaged(watch, one) else one.service}.yml"
+
+
 def executable(watch: Watch, one: Program, name: str) -> str:
     """Path of a binary of the program, as the cluster file wants it."""
+    if packaged(watch, one):
+        return _PACKAGED[name]
     return one.binary(release_of(watch, one).version, name)
 
 
@@ -217,7 +241,7 @@ def arguments(watch: Watch, one: Program) -> tuple[str, ...]:
     """What it is started with."""
     if one is GRAFANA:
         home = one.home(release_of(watch, one).version)
-        return ("server", f"--homepath={home}", f"--config={one.etc}/grafana.ini")
+        return ("server", f"--homepath={home}", f"--config={main_config(watch, one)}")
     where: tuple[str, ...] = (f"--web.listen-address={listening(watch, one)}",)
     if one is NODE_EXPORTER:
         only = ("--collector.disable-defaults", "--collector.textfile")
@@ -226,7 +250,7 @@ def arguments(watch: Watch, one: Program) -> tuple[str, ...]:
         where += (f"--web.config.file={one.etc}/web.yml",)
     if one is ALERTMANAGER:
         return (
-            f"--config.file={one.etc}/alertmanager.yml",
+            f"--config.file={main_config(watch, one)}",
             f"--storage.path={one.data}",
             "--cluster.listen-address=",  # alone: no other Alertmanager is to be found
             "--enable-feature=receiver-name-in-metrics",  # by which a test alert proves its receiver; from 0.27 on
@@ -235,7 +259,7 @@ def arguments(watch: Watch, one: Program) -> tuple[str, ...]:
     kept = watch.prometheus
     size = (f"--storage.tsdb.retention.size={kept.retention_size}B",) if kept.retention_size else ()
     return (
-        f"--config.file={one.etc}/prometheus.yml",
+        f"--config.file={main_config(watch, one)}",
         f"--storage.tsdb.path={one.data}",
         f"--storage.tsdb.retention.time={kept.retention_time}",
         *size,

@@ -5,13 +5,11 @@ from __future__ import annotations
 from tasks.cluster.spec import Cluster
 from tasks.cluster.spec_monitoring import Watch
 from tasks.errors import EtcdFlowsError, Refused
-from tasks.monitoring.grafana_host import INI
+from tasks.monitoring import packages
 from tasks.monitoring.look import WatchFacts, unit_of
-from tasks.monitoring.programs import ALERTMANAGER, PROMETHEUS, programs_of
-from tasks.monitoring.wanted import client_paths, watch_of
+from tasks.monitoring.programs import NODE_EXPORTER, main_config, programs_of
+from tasks.monitoring.wanted import client_paths, ours, watch_of
 from tasks.pki.authority import Authority
-
-_OURS = b"Written by etcd-flows"
 
 
 def refusals(cluster: Cluster, facts: WatchFacts, authority: Authority | None) -> tuple[EtcdFlowsError, ...]:
@@ -20,13 +18,14 @@ def refusals(cluster: Cluster, facts: WatchFacts, authority: Authority | None) -
     watch = watch_of(cluster)
     for one in programs_of(watch):
         unit = unit_of(facts, one)
-        content = facts.host.file(one.unit_file).content
-        if (unit.loaded and unit.fragment != one.unit_file) or (content is not None and _OURS not in content):
+        seen = facts.host.file(one.unit_file)
+        if (unit.loaded and unit.fragment != one.unit_file) or (seen.content is not None and not ours(seen)):
             found.append(_foreign(watch, f"there is a {one.unit} that etcd-flows did not make ({unit.fragment})"))
-    mains = [f"{PROMETHEUS.etc}/prometheus.yml", f"{ALERTMANAGER.etc}/alertmanager.yml"]
-    for path in [*mains, *([INI] if watch.grafana else [])]:
-        content = facts.host.file(path).content
-        if content is not None and _OURS not in content:
+    used = {name: unit.loaded and (unit.active or unit.enabled) for name, unit in facts.units.items()}
+    found += packages.refusals(watch, facts.packages, used)
+    for path in [main_config(watch, one) for one in programs_of(watch) if one is not NODE_EXPORTER]:
+        seen = facts.host.file(path)
+        if seen.content is not None and not ours(seen):
             found.append(_foreign(watch, f"there is a {path} that etcd-flows did not write"))
     if client_paths(cluster) and authority is None:
         found.append(

@@ -16,7 +16,15 @@ from typing import Any
 from tasks.cluster.spec import Cluster
 from tasks.cluster.spec_monitoring import Watch
 from tasks.errors import Refused
-from tasks.monitoring.programs import ALERTMANAGER, NODE_EXPORTER, PROMETHEUS, Program, programs_of, settings_of
+from tasks.monitoring.programs import (
+    ALERTMANAGER,
+    NODE_EXPORTER,
+    PROMETHEUS,
+    Program,
+    packaged,
+    programs_of,
+    settings_of,
+)
 
 _KEYS = ("cluster", "routes", "receivers", "settings")
 
@@ -43,8 +51,7 @@ def read_part(path: str, text: str) -> dict[str, Any]:
 def wishes(watch: Watch) -> dict[str, str]:
     """What a cluster's file wants of the host: part of its part."""
     versions = {
-        one.product.name: f"{settings_of(watch, one).release.version} on {settings_of(watch, one).port}"
-        for one in programs_of(watch)
+        one.product.name: f"{_version(watch, one)} on {settings_of(watch, one).port}" for one in programs_of(watch)
     }
     return {
         "listen_address": watch.listen_address,
@@ -52,6 +59,10 @@ def wishes(watch: Watch) -> dict[str, str]:
         "interval": watch.prometheus.interval,
         **versions,
     }
+
+
+def _version(watch: Watch, one: Program) -> str:
+    return "package" if packaged(watch, one) else settings_of(watch, one).release.version
 
 
 def agreed(cluster: Cluster, watch: Watch, parts: Mapping[str, str], installed: Collection[str]) -> Cluster:
@@ -85,6 +96,8 @@ def _with(watch: Watch, one: Program, version: str) -> Watch:
 
 def _newest(watch: Watch, one: Program, others: list[dict[str, Any]], installed: Collection[str]) -> str:
     found = settings_of(watch, one).release.version
+    if packaged(watch, one):
+        return found
     for read in others:
         version = str(read["settings"].get(one.product.name, "")).partition(" ")[0]
         if version and _order(version) > _order(found) and one.home(version) in installed:

@@ -29,7 +29,7 @@ def fetch_program(name: str, release: Release, arch: str, progress: Callable[[in
 def look_at_watch(cluster: Cluster, query: FactQuery) -> WatchFacts:
     """Look at the monitoring host, read only."""
     with open_shell(watch_of(cluster).host) as shell:
-        return look(shell, query)
+        return look(shell, query, packages=watch_of(cluster).packages)
 
 
 @task(name="ask-prometheus", task_run_name="targets-{cluster.name}", **HOST_TASK)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tasks.cluster.spec import Cluster
-from tasks.cluster.spec_monitoring import Watch
+from tasks.cluster.spec_monitoring import TEXTFILE_DIRECTORY, Watch
 from tasks.errors import InputError
+from tasks.hosts.facts import FileFact
 from tasks.monitoring import alertmanager, grafana_host, prometheus
 from tasks.monitoring.actions import ConfigFile
 from tasks.monitoring.alertmanager import SecretFile
@@ -20,16 +21,27 @@ from tasks.monitoring.programs import (
     PROGRAMS,
     PROMETHEUS,
     Program,
+    main_config,
     note,
     programs_of,
     release_of,
 )
 from tasks.monitoring.scrape import tls_directory
+from tasks.monitoring.textfile import file_name
 from tasks.monitoring.units import render_unit
 from tasks.monitoring.web import OPEN_NAMES, SECRET_NAMES, WebInputs, client_file, server_file
 
 #: Those that have TLS and a login by the exporter toolkit, and a tool that speaks to them.
 SERVERS = (PROMETHEUS, ALERTMANAGER)
+
+
+#: Main files under all names that we give them.
+MAINS = tuple(f"{one.etc}/{name}.yml" for one in SERVERS for name in (one.service, "etcd-flows"))
+
+
+def ours(seen: FileFact) -> bool:
+    """Whether we have written that file, by its first line."""
+    return seen.content is not None and b"Written by etcd-flows" in seen.content
 
 
 @dataclass(frozen=True)
@@ -90,10 +102,11 @@ def record_text(cluster: Cluster, watch: Watch, inputs: Inputs) -> str:
 def fact_paths(cluster: Cluster) -> tuple[frozenset[str], frozenset[str]]:
     """Paths to look at: (existence and checksum, content too)."""
     watch = watch_of(cluster)
-    contents = {f"{PROMETHEUS.etc}/prometheus.yml", f"{ALERTMANAGER.etc}/alertmanager.yml", record_path(cluster)}
+    contents = {*MAINS, record_path(cluster)}
     contents.add(alertmanager.part_path(cluster.name))
     contents |= {f"{PROMETHEUS.clusters}/{name}" for name in prometheus.cluster_files(cluster, _numbered(watch))}
-    stat = {secret.path for secret in alertmanager.secret_files(cluster, watch)}
+    stat = {f"{TEXTFILE_DIRECTORY}/{file_name(cluster.name)}"}
+    stat |= {secret.path for secret in alertmanager.secret_files(cluster, watch)}
     for one in SERVERS:
         stat |= {f"{one.etc}/{name}" for name in SECRET_NAMES}
         contents |= {f"{one.etc}/{name}" for name in OPEN_NAMES}
@@ -162,7 +175,7 @@ def files_of(
     if one is PROMETHEUS:
         own = prometheus.cluster_files(cluster, inputs.own_rules)
         named = {f"{one.clusters}/{name}": text for name, text in own.items()}
-        named[f"{one.etc}/prometheus.yml"] = prometheus.main_file(watch, inputs.web.name)
+        named[main_config(watch, one)] = prometheus.main_file(watch, inputs.web.name)
         found = [ConfigFile(path, text.encode()) for path, text in named.items()]
         client = client_paths(cluster)
         if client and ca:
@@ -175,7 +188,7 @@ def files_of(
         return (
             *(ConfigFile(s.path, None, 0o640, group, s.ref) for s in alertmanager.secret_files(cluster, watch)),
             ConfigFile(path, parts[path].encode(), 0o640, group),
-            ConfigFile(f"{one.etc}/alertmanager.yml", whole.encode(), 0o640, group),
+            ConfigFile(main_config(watch, one), whole.encode(), 0o640, group),
             *_web(watch, one, inputs.web),
             unit,
         )

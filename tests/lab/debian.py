@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.lab.base import Image, ensure
 from tests.lab.releases import cache
 from tests.lab.system import LabError, locked, run
 
@@ -50,6 +52,41 @@ def unpacked(name: str, suite: str, packages: Sequence[str], *, alone: bool = Fa
     return target
 
 
+def repository(name: str, image: Image, packages: Sequence[str]) -> Path:
+    """A directory that apt takes for a repository, with these packages and all that the image lacks for them.
+
+    Raises:
+        PackagesUnavailable: They can't be had here.
+    """
+    suite, status = image.suite, ensure(image) / "var/lib/dpkg/status"
+    target = cache() / f"{name}-apt-{suite}"
+    if target.is_dir():
+        return target
+    with locked(cache() / f"{name}-apt.lock"):
+        if not target.is_dir():
+            with tempfile.TemporaryDirectory(prefix=".work-", dir=cache()) as work:
+                try:
+                    _download(Path(work), suite, packages, alone=False, status=status)
+                    _index(Path(work) / "cache/archives").rename(target)
+                except LabError as error:
+                    raise PackagesUnavailable(f"no packages from Debian {suite}: {str(error)[-400:]}") from error
+            target.chmod(0o755)
+    return target
+
+
+def _index(folder: Path) -> Path:
+    """Write the list of the packages in a directory, as apt reads it."""
+    entries = []
+    for package in sorted(folder.glob("*.deb")):
+        digest = hashlib.sha256(package.read_bytes()).hexdigest()
+        control = run("dpkg-deb", "--field", str(package)).rstrip()
+        entries.append(f"{control}\nFilename: ./{package.name}\nSize: {package.stat().st_size}\nSHA256: {digest}\n")
+    (folder / "Packages").write_text("\n".join(entries))
+    shutil.rmtree(folder / "partial", ignore_errors=True)
+    (folder / "lock").unlink(missing_ok=True)
+    return folder
+
+
 def _mirror() -> str:
     """The Debian mirror that this machine itself uses, from apt's configuration."""
     sites = run("apt-get", "indextargets", "--format", "$(SITE)", check=False).split()
@@ -59,12 +96,16 @@ def _mirror() -> str:
     return debian[0]
 
 
-def _download(work: Path, suite: str, packages: Sequence[str], *, alone: bool) -> None:
-    """With an apt of our own, whose lists, cache and status are apart from the machine's."""
+def _download(work: Path, suite: str, packages: Sequence[str], *, alone: bool, status: Path | None = None) -> None:
+    """With an apt of our own, whose lists, cache and status are apart from the machine's.
+
+    Args:
+        status: Of dpkg, that says what is installed; None if nothing is.
+    """
     for folder in ("etc/preferences.d", "etc/apt.conf.d", "etc/sources.list.d", "state/lists/partial"):
         (work / folder).mkdir(parents=True)
     (work / "cache/archives/partial").mkdir(parents=True)
-    (work / "status").touch()
+    (work / "status").write_bytes(status.read_bytes() if status else b"")
     # Testing's index may be past its date on a mirror; its signature is checked all the same.
     options = f"signed-by={KEYRING} check-valid-until=no"
     (work / "etc/sources.list").write_text(f"deb [{options}] {_mirror()} {suite} main\n")

@@ -10,7 +10,9 @@ from tasks.cluster.spec import Cluster
 from tasks.etcd.bootstrap import EnsureAccount
 from tasks.hosts.facts import DataDirFact, FileFact, HostFacts, ServiceFact
 from tasks.monitoring import actions
+from tasks.monitoring.leaving import leave_phases
 from tasks.monitoring.look import UnitFact, WatchFacts
+from tasks.monitoring.packages import NAMES, PackageFact
 from tasks.monitoring.plan import plan_watch
 from tasks.monitoring.programs import ALERTMANAGER, PROGRAMS, program
 from tasks.monitoring.wanted import Inputs, fact_paths
@@ -35,6 +37,7 @@ class MonitoringHost:
         self.files: dict[str, FileFact] = {}
         self.units: dict[str, UnitFact] = {}
         self.accounts: set[str] = set()
+        self.packages = {name: PackageFact(candidate="99.0") for name in NAMES}
         self.kept = b""  # Grafana's password with the operator
 
     def facts(self, cluster: Cluster) -> WatchFacts:
@@ -51,7 +54,7 @@ class MonitoringHost:
             if path.startswith(f"{ALERTMANAGER.clusters}/") and path.endswith(".json")
         }
         host = replace(machine("watcher"), files=shown)
-        return WatchFacts(host, dict(self.units), frozenset(self.accounts), below, parts)
+        return WatchFacts(host, dict(self.units), frozenset(self.accounts), below, parts, self.packages)
 
     def plan(self, cluster: Cluster, inputs: Inputs | None = None) -> Plan:
         """What enable-monitoring would do now."""
@@ -78,17 +81,41 @@ class MonitoringHost:
                 unit = program(action.name)
                 self.units[unit.unit] = UnitFact(True, True, True, unit.unit_file, action.marker)
                 self.put(action.note, b"")
-            case actions.KeepPassword() as action:
-                self._keep(action)
-            case actions.ProveGrafana(note=note):
-                self.files.pop(note, None)
             case actions.ProveTargets(notes=notes):
                 for note in notes:
                     self.files.pop(note, None)
             case actions.ProveReceivers(record=record, proven=proven):
                 self.put(record, proven.encode())
             case _:
+                self._carry_out_more(step)
+
+    def _carry_out_more(self, step: Step) -> None:
+        match step.action:
+            case actions.InstallPackages(names=packages):
+                self.packages |= {name: PackageFact("1:99.0") for name in packages}
+            case actions.RemovePrograms() as action:
+                self._remove(action)
+            case actions.KeepPassword() as action:
+                self._keep(action)
+            case actions.ProveGrafana(note=note):
+                self.files.pop(note, None)
+            case _:
                 raise AssertionError(f"the scene does not know {step.action}")
+
+    def leave(self, cluster: Cluster) -> list[Step]:
+        """Take a cluster off it; returns the steps."""
+        steps = [step for phase in leave_phases(cluster, self.facts(cluster)) for step in phase.steps]
+        for step in steps:
+            self.carry_out(step)
+        return steps
+
+    def _remove(self, action: actions.RemovePrograms) -> None:
+        homes = tuple(home.removesuffix("*") for home in action.homes)
+        for path in list(self.files):
+            if path in action.paths or (homes and path.startswith(homes)):
+                del self.files[path]
+        for unit in action.units:
+            self.units.pop(unit, None)
 
     def _keep(self, action: actions.KeepPassword) -> None:
         there = self.files.get(action.path)

@@ -102,7 +102,7 @@ def test_a_program_that_was_tampered_with_is_installed_again() -> None:
     spec = watched()
     host = settled(spec)
     host.put(f"{PROMETHEUS.home(watch_of(spec).prometheus.release.version)}/promtool", b"other", 0o755)
-    assert names(host, spec) == ["prometheus-release"]
+    assert names(host, spec) == ["prometheus-release", "prometheus-run", "targets"]
 
 
 def test_a_program_that_stopped_is_started_and_proven() -> None:
