@@ -108,6 +108,7 @@ class Declared:
         scheduled: Further parameters of those runs.
         collision: See :class:`Offered`.
         of_cluster: Whether it is for that cluster alone.
+        members: Names of its members.
     """
 
     flow: str
@@ -117,6 +118,7 @@ class Declared:
     scheduled: Mapping[str, Any]
     collision: Collision | None
     of_cluster: bool = True
+    members: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -154,7 +156,15 @@ REPORTER = Declared(
 def declared(clusters: Mapping[str, Cluster]) -> tuple[Declared, ...]:
     """All deployments of these clusters (by the name of their file), in a stable order."""
     found = [
-        Declared(each.flow, name, each.entrypoint, each.schedule(clusters[name]), each.scheduled, each.collision)
+        Declared(
+            each.flow,
+            name,
+            each.entrypoint,
+            each.schedule(clusters[name]),
+            each.scheduled,
+            each.collision,
+            members=tuple(host.name for host in clusters[name].hosts),
+        )
         for name in sorted(clusters)
         for each in OFFERED
         if each.fits(clusters[name])

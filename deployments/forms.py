@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 #: These come first, in this order: what is asked of every run that changes something.
 FIRST = ("cluster", "plan_only")
 
 
-def form(schema: Mapping[str, Any], cluster: str) -> dict[str, Any]:
+def form(schema: Mapping[str, Any], cluster: str, members: Sequence[str] = ()) -> dict[str, Any]:
     """The parameters' schema for one cluster's deployment.
 
     Args:
         schema: Of the flow, as Prefect makes it.
         cluster: The one that the deployment is for: nothing else can be chosen. Empty: the flow asks for none.
+        members: Its members, of whom one is chosen where a flow is about one.
     """
     properties = {name: _field(name, value) for name, value in schema["properties"].items()}
     if cluster:
@@ -23,6 +24,8 @@ def form(schema: Mapping[str, Any], cluster: str) -> dict[str, Any]:
             "default": cluster,
             "description": "The cluster of this deployment; others have their own.",
         }
+    if members and "member" in properties:
+        properties["member"]["enum"] = list(members)
     order = [name for name in FIRST if name in properties]
     order += [name for name in properties if name not in FIRST]
     for position, name in enumerate(order):

@@ -33,6 +33,13 @@ def test_a_person_can_fill_it_in(entrypoint: str) -> None:
     assert sorted(field["position"] for field in made["properties"].values()) == list(range(len(made["properties"])))
 
 
+def test_a_member_is_chosen_from_those_that_there_are() -> None:
+    schema = flow_object("flows.replace_member.replace_member").parameters.model_dump(exclude_unset=True)
+    check = Draft202012Validator(form(schema, "prod-a", ("etcd-01", "etcd-02")))
+    assert check.is_valid({"cluster": "prod-a", "member": "etcd-02"})
+    assert not check.is_valid({"cluster": "prod-a", "member": "etcd-2"})
+
+
 def test_what_changes_nothing_is_offered_first() -> None:
     restore = form_of("flows.disaster_restore.disaster_restore")["properties"]
     first = sorted(restore, key=lambda name: restore[name]["position"])[:3]
