@@ -135,9 +135,9 @@ class CutOff:
             return [DoNothing(type="do-nothing")]
         return [_report(self.reporter, "{{ event.payload['run'] }}")]
 
-    def version(self, _notify: str) -> str:
+    def version(self, notify: str) -> str:
         """Changes whenever anything of it does."""
-        return hashlib.sha256(json.dumps([self.name, str(self.reporter)]).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps([self.name, str(self.reporter), notify]).encode()).hexdigest()[:12]
 
 
 def _report(reporter: UUID, run: str) -> RunDeployment:
