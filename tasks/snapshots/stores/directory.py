@@ -21,7 +21,7 @@ from tasks.errors import StoreConflict, StoreCorrupt, StoreMissing
 from tasks.snapshots.stores.base import Entry
 from tasks.snapshots.stores.directory_errors import told
 from tasks.snapshots.stores.directory_upload import PIECE, DirectoryUpload, sync_directory
-from tasks.snapshots.stores.keys import check_key
+from tasks.snapshots.stores.keys import check_key, fits
 from tasks.snapshots.stores.used import Memory
 
 _SUFFIX = ".part"
@@ -206,15 +206,15 @@ class DirectoryStore:
             folders[:] = [name for name in folders if not name.startswith(".")]
             inner = Path(folder).relative_to(self._root).as_posix()
             start = "" if inner == "." else f"{inner}/"
-            yield from (
-                key for file in files if not file.startswith(".") and (key := f"{start}{file}").startswith(prefix)
-            )
+            yield from (key for file in files if (key := f"{start}{file}").startswith(prefix) and fits(key))
 
 
 def _entry(key: str, path: Path) -> Entry | None:
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # links that lead nowhere are foreign
+            raise
         return None
     if not stat.S_ISREG(status.st_mode):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from tasks.errors import StoreError
@@ -25,6 +26,13 @@ def check_key(key: str) -> str:
     if len(key.encode()) > _KEY_BYTES or max(len(part.encode()) for part in parts) > _PART_BYTES:
         raise _refusal(key, f"it is longer than {_KEY_BYTES} bytes, or a part of it than {_PART_BYTES}")
     return key
+
+
+def fits(key: str) -> bool:
+    """Whether a store could have made such a key. What others have put there under other names is none of ours."""
+    with contextlib.suppress(StoreError):
+        return bool(check_key(key))
+    return False
 
 
 def _refusal(key: str, why: str) -> StoreError:

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.cluster.spec import S3Settings
 from tasks.errors import StoreError
 from tasks.snapshots.stores.base import Entry
-from tasks.snapshots.stores.keys import check_key
+from tasks.snapshots.stores.keys import check_key, fits
 from tasks.snapshots.stores.s3_bucket import Bucket
 from tasks.snapshots.stores.s3_claims import CLAIMS, put_new
 from tasks.snapshots.stores.s3_client import Credentials
@@ -80,7 +80,7 @@ class S3Store:
         """All objects whose key starts like this, in order of their keys."""
         for found in self._pages("list_objects_v2", "Contents", prefix, ContinuationToken="NextContinuationToken"):
             key = found["Key"].removeprefix(self._bucket.top)
-            if key and not key.startswith(".") and not key.endswith("/"):
+            if fits(key):
                 yield Entry(key, found["Size"], _utc(found["LastModified"]), version=str(found.get("ETag", "")))
 
     def delete(self, key: str) -> None:

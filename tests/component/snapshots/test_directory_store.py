@@ -215,6 +215,17 @@ def test_only_new_on_file_systems_without_links(
     assert [entry.key for entry in directory_store.list("")] == ["manifests/a.json"]
 
 
+def test_names_that_no_store_gives_do_not_hide_what_is_there(directory_store: DirectoryStore, tmp_path: Path) -> None:
+    """One file that somebody copied there must not keep a cluster from being restored."""
+    directory_store.put("manifests/a.json", b"x")
+    folder = tmp_path / "backups/prod-a/manifests"
+    for name in (b"old-\xfcber.json", b"line\nfeed.json", b"colour\x1b[31m.json", b"back\\slash.json", b"y" * 250):
+        (folder / os.fsdecode(name)).write_bytes(b"{}")
+    (folder / "circle.json").symlink_to("circle.json")
+    (folder / "nowhere.json").symlink_to("absent")
+    assert [entry.key for entry in directory_store.list("manifests/")] == ["manifests/a.json"]
+
+
 def test_other_files_in_the_directory_are_left_alone(directory_store: DirectoryStore, tmp_path: Path) -> None:
     directory_store.put("data/1/x", b"x")
     home = tmp_path / "backups/prod-a"
