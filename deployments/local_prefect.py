@@ -9,17 +9,23 @@ from __future__ import annotations
 import atexit
 import http.client
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
+
+import click
 
 from tasks.errors import EtcdFlowsError
 
 _STOP_SECONDS = 5.0
 _ASK_EVERY = 0.1  # seconds
+_LEAST = 1 << 20  # bytes that its database takes at its first start
 
 #: What the new process runs: it ends when the one that started it does, however that ends (prctl(2), PR_SET_PDEATHSIG
 #: and SIGTERM; Linux only). Then as Prefect starts its own: without a CLI above it.
@@ -107,9 +113,26 @@ def local_prefect() -> LocalPrefect:
     """
     from prefect.settings import get_current_settings
 
-    server = LocalPrefect(get_current_settings().to_environment_variables(exclude_unset=True), free_port())
+    found = get_current_settings()
+    settings = found.to_environment_variables(exclude_unset=True)
+    if not _writable(found.home):
+        scratch = tempfile.mkdtemp(prefix="etcd-flows-prefect-")
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)  # after the server's end, which is registered later
+        click.echo(f"{found.home} can't be written to: what the local Prefect keeps ends with this run", err=True)
+        settings["PREFECT_HOME"] = scratch
+    server = LocalPrefect(settings, free_port())
     atexit.register(server.stop)
     return server
+
+
+def _writable(home: Path) -> bool:
+    """Whether Prefect's directory can be made and written to: a home may be absent, read-only or full."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home, buffering=0) as file:
+            return file.write(bytes(_LEAST)) == _LEAST
+    except OSError:
+        return False
 
 
 def answers(port: int) -> bool:
