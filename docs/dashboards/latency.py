@@ -17,24 +17,27 @@ def sections() -> Sequence[tuple[str, Sequence[Panel]]]:
     return (("Write-ahead log", _log()), ("Database", _database()), ("Network", _network()))
 
 
-def _both(histogram: str) -> tuple[Query, Query]:
-    return (
-        Query(f"{quantile(0.99, histogram, chosen(), 'member')} >= 0", "{{member}} p99"),
-        Query(f"{quantile(0.5, histogram, chosen(), 'member')} >= 0", "{{member}} p50"),
-    )
+def _disk(title: str, description: str, what: str, histogram: str, good: float) -> tuple[Panel, Panel]:
+    """How long something on the disk takes: quantiles over time against what a good disk needs, and how often what."""
+    p99, p50 = (f"{quantile(share, histogram, chosen(), 'member')} >= 0" for share in (0.99, 0.5))
+    limit = Query(f"vector({good:g})", "good disk", dashed=True)
+    queries = (Query(p99, "{{member}} p99"), Query(p50, "{{member}} p50"), limit)
+    return lines(title, description, "s", *queries, width=12), _spread(what, histogram)
+
+
+def _spread(what: str, histogram: str) -> Panel:
+    return spread(f"How long {what} took", "Counts by duration, of all chosen members.", histogram, chosen())
 
 
 def _log() -> Sequence[Panel]:
     return (
-        lines(
+        *_disk(
             "Syncs of the log",
             "Every write waits for it on a majority. A good disk needs less than 10 ms for 99 of 100.",
-            "s",
-            *_both(_FSYNC),
-            Query("vector(0.01)", "good disk", dashed=True),
-            width=12,
+            "syncs",
+            _FSYNC,
+            0.01,
         ),
-        spread("How long syncs took", "Counts by duration, of all chosen members.", _FSYNC, chosen()),
         lines(
             "Syncs a second", "How often the log is synced.", "ops", Query(rate(f"{_FSYNC}_count", chosen())), width=12
         ),
@@ -50,15 +53,13 @@ def _log() -> Sequence[Panel]:
 
 def _database() -> Sequence[Panel]:
     return (
-        lines(
+        *_disk(
             "Commits of the database",
             "Each writes what came since the last, every 100 ms. A good disk needs less than 25 ms for 99 of 100.",
-            "s",
-            *_both(_COMMIT),
-            Query("vector(0.025)", "good disk", dashed=True),
-            width=12,
+            "commits",
+            _COMMIT,
+            0.025,
         ),
-        spread("How long commits took", "Counts by duration, of all chosen members.", _COMMIT, chosen()),
         lines(
             "Applying",
             "Longest hundredth of what it takes to apply what was agreed on, by kind.",
@@ -96,7 +97,7 @@ def _network() -> Sequence[Panel]:
             Query(f"{quantile(0.99, _ROUND, chosen(), 'member', 'To')} >= 0", "{{member}} to {{To}}"),
             width=12,
         ),
-        spread("How long round trips took", "Counts by duration, of all chosen members.", _ROUND, chosen()),
+        _spread("round trips", _ROUND),
         lines(
             "Bytes between members",
             "Sent by each member to the others.",
