@@ -164,7 +164,12 @@ def _replace() -> Schema:
 
 
 def _monitoring() -> Schema:
-    target = record(member=TEXT, url=said(TEXT, "Where it is scraped."), state=one_of("up", "down", "unknown"))
+    target = record(
+        member=TEXT,
+        url=said(TEXT, "Where it is scraped."),
+        state=one_of("up", "down", "unknown"),
+        health=said(maybe(TEXT), "healthy, or what it told the monitoring host; null where it could not be asked."),
+    )
     host = said(TEXT, "The monitoring host; empty where only the plan was asked for.")
     grafana = record(url=TEXT, user=TEXT, password_file=said(TEXT, "Where on this machine its password is kept."))
     return record(**_PLANNED, ok=OK, host=host, targets=list_of(target), grafana=maybe(grafana))

@@ -14,7 +14,7 @@ from flows.fan_out import all_hosts_at_once, on_all
 from flows.leave_monitoring import carry_out_leaving, joined, plan_leaving
 from flows.locking import host_lock, settle
 from flows.monitoring_results import Grafana, MonitoringResult
-from flows.prepare import downloading, known_authority, load, operators_authority
+from flows.prepare import downloading, known_authority, load, operator_files, operators_authority
 from flows.refusing import refuse
 from flows.report import publish_plan, publish_table, reporting
 from flows.run_names import named
@@ -70,7 +70,8 @@ def enable_monitoring(cluster: str, plan_only: bool = False) -> MonitoringResult
             plan, settled = carry_out(spec, plan, query, inputs, releases)
         remember(spec)
         plan = joined(plan, carry_out_leaving(spec, leaving, FLOW))
-        seen = on_all([host.name], lambda _: see_targets.submit(settled), "asking Prometheus")[host.name]
+        files = operator_files(spec)
+        seen = on_all([host.name], lambda _: see_targets.submit(settled, files), "asking Prometheus")[host.name]
         result = MonitoringResult(
             plan=plan, applied=not plan.empty, host=host.name, targets=seen, grafana=grafana_of(spec, plan)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from flows.results import PlannedResult
@@ -57,13 +57,14 @@ class MonitoringResult(PlannedResult):
 
     @property
     def exit_code(self) -> int:
-        """1 if a member is not scraped; what else went wrong was raised."""
-        return 1 if any(target.state != "up" for target in self.targets) else 0
+        """1 if a member is not scraped or not healthy; what else went wrong was raised."""
+        return 0 if all(target.good for target in self.targets) else 1
 
     @property
     def table(self) -> Table:
         """The members."""
-        return table(("member", "metrics", "state"), [(one.member, one.url, one.state) for one in self.targets])
+        rows = [(one.member, one.url, one.state, one.health or "not asked") for one in self.targets]
+        return table(("member", "metrics", "state", "health"), rows)
 
     @property
     def shown_once(self) -> str:
@@ -80,6 +81,6 @@ class MonitoringResult(PlannedResult):
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``; keys are stable."""
-        seen = [{"member": one.member, "url": one.url, "state": one.state} for one in self.targets]
+        seen = [asdict(one) for one in self.targets]
         grafana = self.grafana.as_json() if self.grafana else None
         return {**super().as_json(), "host": self.host, "targets": seen, "grafana": grafana}

@@ -13,6 +13,7 @@ from tasks.hosts.shell import Shell
 from tasks.monitoring.actions import ProveReceivers, ProveTargets
 from tasks.monitoring.alertmanager import TEST_ALERT, TEST_LABEL
 from tasks.monitoring.ask import Sample, ask
+from tasks.monitoring.health import HEALTHY
 from tasks.monitoring.programs import ALERTMANAGER, PROMETHEUS
 from tasks.monitoring.prometheus import OWN_JOBS
 from tasks.monitoring.rule import JOB, selector
@@ -30,11 +31,18 @@ class Target:
 
     Args:
         state: ``up``, ``down``, or ``unknown`` to Prometheus.
+        health: As the member itself told the monitoring host; see :mod:`tasks.monitoring.health`. None: not asked.
     """
 
     member: str
     url: str
     state: str
+    health: str | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether it is scraped, and not ill as far as is known."""
+        return self.state == "up" and self.health in (None, HEALTHY)
 
 
 def targets_query(cluster: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -12,10 +13,12 @@ from tasks.hosts.query import FactQuery
 from tasks.hosts.retrying import HOST_TASK
 from tasks.hosts.shell import open_shell
 from tasks.monitoring.ask import ask
+from tasks.monitoring.health import healths
 from tasks.monitoring.look import WatchFacts, look
 from tasks.monitoring.programs import PROMETHEUS, access, program
 from tasks.monitoring.proof import Target, targets_of, targets_query
 from tasks.monitoring.wanted import watch_of
+from tasks.pki.client import ClientFiles
 from tasks.releases.fetch import LocalRelease, fetch_product
 
 
@@ -33,9 +36,11 @@ def look_at_watch(cluster: Cluster, query: FactQuery) -> WatchFacts:
 
 
 @task(name="ask-prometheus", task_run_name="targets-{cluster.name}", **HOST_TASK)
-def see_targets(cluster: Cluster) -> tuple[Target, ...]:
-    """Ask Prometheus on the monitoring host about the cluster's members, read only."""
+def see_targets(cluster: Cluster, files: ClientFiles) -> tuple[Target, ...]:
+    """Ask Prometheus on the monitoring host about the cluster's members, and from there the members, read only."""
     watch = watch_of(cluster)
     members = tuple((host.name, host.scrape_url or host.metrics_url) for host in cluster.hosts)
     with open_shell(watch.host) as shell:
-        return targets_of(members, ask(shell, access(watch, PROMETHEUS), targets_query(cluster.name)))
+        seen = targets_of(members, ask(shell, access(watch, PROMETHEUS), targets_query(cluster.name)))
+    told = healths(cluster, watch.host, files)
+    return tuple(replace(one, health=told[one.member]) for one in seen)

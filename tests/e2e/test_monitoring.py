@@ -50,7 +50,7 @@ def test_set_up_from_tarballs_and_proven(site: Site, hook: Hook) -> None:
     assert site.watcher.exec("ls /etc/prometheus /opt/etcd-flows 2>/dev/null; true") == ""
 
     done = site.enable()
-    assert {target["state"] for target in done.json["targets"]} == {"up"}
+    assert {(target["state"], target["health"]) for target in done.json["targets"]} == {("up", "healthy")}
     assert [target["member"] for target in done.json["targets"]] == [host.name for host in site.hosts]
     assert hook.alerts("EtcdFlowsTest", "firing"), "the test alert"
     assert hook.tokens == {f"Bearer {TOKEN}"}
@@ -127,7 +127,9 @@ def test_a_member_that_dies_is_told_and_so_is_its_return(site: Site, hook: Hook)
     eventually(lambda: hook.alerts("TeamMemberGone", "firing"), "the team's own alert")
     done = site.enable(code=1)
     assert done.json["plan"]["empty"] is True, "a member that is down is no reason to change anything"
-    assert {target["member"]: target["state"] for target in done.json["targets"]}[first.name] == "down"
+    seen = {target["member"]: (target["state"], target["health"]) for target in done.json["targets"]}
+    assert seen[first.name] == ("down", "no answer (HostUnreachable)")
+    assert {seen[host.name] for host in site.hosts if host is not first} == {("up", "healthy")}
 
     second.exec("systemctl stop etcd")
     eventually(lambda: site.told("EtcdQuorumLost", "firing"), "that the quorum is lost")

@@ -68,7 +68,12 @@ def test_it_is_a_schema_that_takes_errors_and_not_anything(name: str) -> None:
         ("bootstrap-cluster", BootstrapResult(PLAN, applied=True, members=(MEMBER,), findings=FINDINGS[:1])),
         ("bootstrap-cluster", RestoreResult(PLAN, applied=False)),
         ("enable-monitoring", MonitoringResult(PLAN, applied=False)),
-        ("enable-monitoring", MonitoringResult(PLAN, True, "10.0.0.21", (Target("a", "http://a:2381", "up"),))),
+        (
+            "enable-monitoring",
+            MonitoringResult(
+                PLAN, True, "10.0.0.21", (Target("a", "http://a", "up", "healthy"), Target("b", "", "up"))
+            ),
+        ),
         ("disaster-restore", RestoreResult(PLAN, applied=False)),
         ("destroy-cluster", PlannedResult(PLAN, applied=True)),
         ("replace-member", ReplaceResult(PLAN, applied=False, member="a")),
