@@ -43,7 +43,7 @@ venv: $(VENV)/.run
 dev: $(VENV)/.dev
 
 demo: $(VENV)/.run
-	@$(BIN)/etcd-flows demo
+	@$(BIN)/etcd-flows demo $(if $(PROMETHEUS),--prometheus $(PROMETHEUS))
 
 # The parts of docs/ that are made from the code; a test compares.
 docs: $(VENV)/.dev

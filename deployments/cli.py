@@ -255,11 +255,12 @@ for _command in (monitoring, locks, serve, deploy, trigger):
 @main.command()
 @click.option("--keep", is_flag=True, help="Leave the demo's cluster running at the end.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="Where it lives; a new directory by default.")
-def demo(keep: bool, directory: Path | None) -> None:
+@click.option("--prometheus", type=click.Path(path_type=Path), help="Program that watches; from PATH by default.")
+def demo(keep: bool, directory: Path | None, prometheus: Path | None) -> None:
     """Three members with real TLS on this machine, no root: built, broken, backed up, lost, restored. Two minutes."""
     from deployments.demo.story import run_demo
 
-    sys.exit(run_demo(directory, keep=keep))
+    sys.exit(run_demo(directory, keep=keep, prometheus=prometheus))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def get_ready(stage: Stage) -> str:
     version = release.pack(release.programs(), stage.root / "release")
     say.say(f"etcd {version} is packed as a release directory with SHA256SUMS. This is the cluster file:")
     say.raw()
-    stage.file.write_text(cluster.render(stage.root, version, cluster.free_ports()))
+    stage.file.write_text(cluster.render(stage.root, version, cluster.free_ports()) + cluster.WATCHED)
     say.raw(stage.file.read_text().rstrip(), indent="    ")
     say.raw()
     say.command(f"validate {stage.file}")
@@ -72,6 +72,7 @@ def plan(stage: Stage) -> str:
 
 def bootstrap(stage: Stage) -> str:
     """The real flow, from nothing to a healthy cluster."""
+    stage.watch()
     stage.screen.command(f"bootstrap-cluster {stage.file}")
     began = time.monotonic()
     result = stage.run("bootstrap_cluster")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deployments.demo import acts, backup_acts, restore_act
+from deployments.demo import acts, backup_acts, metrics_act, restore_act
 from deployments.demo.stage import Stage
 
 Act = tuple[str, Callable[[Stage], str]]
@@ -22,5 +22,6 @@ ACTS: tuple[Act, ...] = (
     ("damage the backup", backup_acts.flip_a_byte),
     ("lose everything", restore_act.lose_everything),
     ("restore", restore_act.restore),
+    ("look at the metrics", metrics_act.look_at_metrics),
     ("clean up", acts.destroy),
 )

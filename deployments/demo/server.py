@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
-from pathlib import Path
 
-from deployments.local_prefect import answers, free_port
+from deployments.demo.child import ChildServer
+from deployments.local_prefect import answers
 from tasks.errors import EtcdFlowsError
 
 _START_SECONDS = 180.0
@@ -16,57 +15,28 @@ _STOP_SECONDS = 10.0
 _LOCAL = "localhost,127.0.0.1,127.0.0.2,127.0.0.3,127.0.0.4"
 
 
-class PrefectServer:
-    """A Prefect server as a child process; it outlives Ctrl-C on the terminal, so that runs can end in order.
-
-    Args:
-        home: Its database and settings; nothing in ``~/.prefect`` is read or written.
-        log: File that takes its output.
-    """
-
-    def __init__(self, home: Path, log: Path) -> None:
-        self.home = home
-        self.log = log
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        """Its UI."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int | None:
-        """Its process, None if it does not run."""
-        return self._process.pid if self._process and self._process.poll() is None else None
+class PrefectServer(ChildServer):
+    """A Prefect server; its folder holds its database and settings: nothing in ``~/.prefect`` is read or written."""
 
     def start(self) -> None:
         """Start it, and turn this process to it. To be called before Prefect is imported; does not wait."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._turn_to_it()
         # As Prefect itself starts its ephemeral server: one process, and no process of a CLI above it.
         words = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
         words += ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning", "--lifespan", "on"]
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own Python
-                words,
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.spawn(words)
 
     def _turn_to_it(self) -> None:
         """Settings of another Prefect (a team's server, its key, its database) must not reach the demo, nor it them."""
         for name in [name for name in os.environ if name.startswith("PREFECT_")]:
             del os.environ[name]
         os.environ |= {
-            "PREFECT_HOME": str(self.home),
+            "PREFECT_HOME": str(self.folder),
             "PREFECT_API_URL": f"{self.url}/api",
             "PREFECT_SERVER_API_HOST": "127.0.0.1",
             "PREFECT_SERVER_API_PORT": str(self.port),
-            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(self.home / "ui"),  # the default is inside the Python package
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(self.folder / "ui"),  # the default is inside the Python package
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
             "DO_NOT_TRACK": "1",
@@ -98,9 +68,4 @@ class PrefectServer:
             from prefect.logging.handlers import APILogWorker
 
             APILogWorker.drain_all(timeout=5)  # else Prefect complains at exit that its server is gone
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self.end(_STOP_SECONDS)

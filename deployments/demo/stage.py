@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.demo import processes
+from deployments.demo.prometheus import Prometheus
 from deployments.demo.screen import Screen
 from deployments.demo.server import PrefectServer
 from tasks.cluster.load import load_cluster
@@ -41,6 +43,8 @@ class Stage:
         keys: How many keys have been written and acknowledged.
         lost: The member that was killed.
         snapshot: Id of the snapshot that was made.
+        prometheus: One that watches, where this machine has one.
+        watched_since: Unix time from which on it does.
         failed: Whether an act failed; then the logs are kept.
     """
 
@@ -49,10 +53,12 @@ class Stage:
     keep: bool
     temporary: bool
     server: PrefectServer
+    prometheus: Prometheus | None = None
     operator: ClientFiles | None = None
     keys: int = 0
     lost: str = ""
     snapshot: str = ""
+    watched_since: float = 0.0
     failed: bool = field(default=False)
 
     @property
@@ -71,6 +77,13 @@ class Stage:
         with listening(self.screen.event):
             return getattr(module, flow)(cluster=str(self.file), **parameters)
 
+    def watch(self) -> None:
+        """Have the members' metrics asked for from now on, if this machine has a Prometheus."""
+        if self.prometheus is not None:
+            self.prometheus.start(self.cluster)
+            self.watched_since = time.time()
+            self.screen.say(f"Prometheus asks for the members' metrics from here on: {self.prometheus.url}")
+
     def client(self, member: str, timeout: float = 5.0) -> Client:
         """The operator's client on one member's own endpoint."""
         if self.operator is None:
@@ -85,8 +98,11 @@ class Stage:
 
 
 @contextmanager
-def stage(screen: Screen, directory: Path | None, *, keep: bool) -> Iterator[Stage]:
+def stage(screen: Screen, directory: Path | None, prometheus: Path | None, *, keep: bool) -> Iterator[Stage]:
     """Make the directory and start Prefect's server in the background; clear both away however the block ends.
+
+    Args:
+        prometheus: A program of that name, None if there is none.
 
     Raises:
         InputError: The directory can't be used.
@@ -94,7 +110,8 @@ def stage(screen: Screen, directory: Path | None, *, keep: bool) -> Iterator[Sta
     before = Path.cwd()
     root = _given(directory) if directory else Path(tempfile.mkdtemp(prefix="etcd-demo-", dir=_short_temp()))
     server = PrefectServer(root / "prefect", root / "prefect.log")
-    made = Stage(screen, root, keep, directory is None, server)
+    watching = Prometheus(prometheus, root / "prometheus", root / "prometheus.log") if prometheus else None
+    made = Stage(screen, root, keep, directory is None, server, watching)
     try:
         _check(root)
         os.chdir(root)  # a prefect.toml or .env where the demo was called must not reach it
@@ -141,6 +158,8 @@ def _clear(made: Stage) -> None:
     with _undisturbed():
         processes.stop_all(made.root)
         made.server.stop()
+        if made.prometheus is not None:
+            made.prometheus.stop()
         processes.stop_all(made.root)  # what a step that was under way when Ctrl-C came has started since
         _remove(made)
 

