@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.destroy_cluster import plan_destroy
 from tasks.errors import EtcdFlowsError, Refused, Several
 from tasks.etcd.envfile import parse_env
 from tasks.etcd.identity import formed_path, identity_path
@@ -297,3 +298,13 @@ def test_unknown_is_not_absent(new_hosts: Callable[..., Hosts]) -> None:
     with pytest.raises(KeyError):
         hosts.plan()
     assert isinstance(FileFact("x", "absent").present, bool)
+
+
+def test_destroying_what_the_file_names_tells_of_members_that_it_does_not_name(new_hosts: Callable[..., Hosts]) -> None:
+    hosts = new_hosts()
+    finish(hosts)
+    part = replace(hosts.cluster, hosts=hosts.cluster.hosts[:1])
+    others = [host.name for host in hosts.cluster.hosts[1:]]
+    (note,) = plan_destroy(part, hosts.facts, delete_data=False).notes
+    assert note.startswith(", ".join(others))
+    assert plan_destroy(hosts.cluster, hosts.facts, delete_data=False).notes == ()
