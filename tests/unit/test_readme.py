@@ -43,7 +43,7 @@ def test_every_command_and_option_that_it_shows_exists(page: str) -> None:
 
 #: Words after the program's name in sentences, and options of other programs.
 _PROSE = {"makes", "is"}
-_OTHERS = {"--check", "--client-crl-file", "--strict"}
+_OTHERS = {"--check", "--client-crl-file", "--retry", "--strict"}
 
 
 def _commands(group: click.Group) -> Iterator[click.Command]:
