@@ -1,4 +1,5 @@
-"""`etcd-flows serve` on a machine of its own: schedules, triggers, a restore by plain HTTP, stop, start, removal."""
+"""`etcd-flows serve` on a machine of its own: schedules, triggers, a restore by plain HTTP, stop, start, removal; and
+no secret where none belongs."""
 
 from __future__ import annotations
 
@@ -24,6 +25,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.component.hunting import Secrets, readable_by_others, told_by, unexpected
+from tests.e2e.canaries import WorkerSampler, on_disk
 from tests.starter import STARTER
 
 pytestmark = [pytest.mark.component, pytest.mark.slow]
@@ -50,6 +53,7 @@ class Site:
 
     directory: Path
     port: int
+    secrets: Secrets
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -72,15 +76,19 @@ class Site:
             "XDG_STATE_HOME": str(self.directory / "state"),
             "HOME": str(self.directory),
             "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_LOGGING_LEVEL": "DEBUG",
+            "AGE_IDENTITY": self.secrets.identity,
+            "TMPDIR": str(self.directory / "tmp"),
         }
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return STARTER.run([*PROGRAM, *words], ROOT, self.environ)
 
-    def python(self, script: str, *words: str) -> None:
+    def python(self, script: str, *words: str, stdin: str = "") -> None:
         """Run a script with the API's credentials."""
         environ = {**self.environ, "PREFECT_API_URL": self.url, "PREFECT_API_AUTH_STRING": self.auth}
-        subprocess.run([sys.executable, "-c", script, *words], env=environ, timeout=120, check=True, cwd=ROOT)
+        argv = [sys.executable, "-c", script, *words]
+        subprocess.run(argv, env=environ, input=stdin, text=True, timeout=120, check=True, cwd=ROOT)
 
     def trigger(self, *words: str) -> dict[str, Any]:
         done = self.run("trigger", *words, "--json")
@@ -130,7 +138,9 @@ class Site:
             "hosts": [{**host, "connection": "local", "service": "supervisor"}],
             "ssh": {"sudo": "none"},
             "etcd": {"release": {"source": str(mirror), "cache": str(self.directory / "cache")}},
+            "pki": {"passphrase": "block:ca-passphrase"},
             "snapshots": {
+                "encryption": {"recipients": [self.secrets.recipient], "identity": "env:AGE_IDENTITY"},
                 "schedule": schedule,
                 "stores": [{"name": "local", "directory": str(self.directory / "backups")}],
             },
@@ -138,6 +148,12 @@ class Site:
         (self.directory / "clusters").mkdir(exist_ok=True)
         (self.directory / "clusters" / f"{name}.yaml").write_text(yaml.safe_dump(document))
 
+
+SAVE_SECRET = """
+import sys
+from prefect.blocks.system import Secret
+Secret(value=sys.stdin.read()).save("ca-passphrase")
+"""
 
 SAVE_BLOCK = """
 import sys
@@ -188,7 +204,8 @@ class Webhook:
 @pytest.fixture
 def site(etcd_release_dir: Path) -> Iterator[Site]:
     directory = Path(tempfile.mkdtemp(prefix="efl-site-"))  # short: a supervisor's socket lies below it
-    site = Site(directory, free_ports(1)[0])
+    (directory / "tmp").mkdir()
+    site = Site(directory, free_ports(1)[0], Secrets())
     site.write_cluster("alpha", etcd_release_dir, "0 */6 * * *")
     try:
         yield site
@@ -204,6 +221,14 @@ def test_the_whole_life_of_one_machine(site: Site, etcd_release_dir: Path) -> No
     site.write_cluster("beta", etcd_release_dir, "30 1 * * *")
     site.start()
     assert site.auth.split(":")[1] in site.said, "shown once"
+    site.secrets.known("API's password", site.auth.split(":")[1])
+    site.python(SAVE_SECRET, stdin=site.secrets.block)
+    with WorkerSampler() as sampler:
+        the_life(site, etcd_release_dir)
+    assert {leak.secret for leak in sampler.leaks(site.secrets.canaries)} == {"planted"}, "by the test's own trigger"
+
+
+def the_life(site: Site, etcd_release_dir: Path) -> None:
     with pytest.raises(urllib.error.HTTPError, match="401"):
         site.ask("POST", "/deployments/filter", {}, auth="admin:wrong")
 
@@ -211,7 +236,7 @@ def test_the_whole_life_of_one_machine(site: Site, etcd_release_dir: Path) -> No
     assert (built["code"], built["state"]) == (0, "Completed"), built
     refused = site.trigger("disaster-restore", "alpha", "-p", "reason=drill", "--confirm", "beta")
     assert (refused["code"], refused["state"]) == (3, "Refused"), refused
-    backup = site.trigger("snapshot-backup", "alpha", "-p", "requested_by=tests")
+    backup = site.trigger("snapshot-backup", "alpha", "-p", f"requested_by={site.secrets.planted}")
     assert backup["code"] == 0, backup
     looked = json.loads(site.run("doctor", "alpha", "--json").stdout)["findings"]
     apis = [each for each in looked if each["check"] == "prefect api"]
@@ -262,7 +287,11 @@ def test_the_whole_life_of_one_machine(site: Site, etcd_release_dir: Path) -> No
     plan = json.loads(site.run("deploy", "--plan", "--json").stdout)
     assert {each["change"] for each in plan["deployments"]} == {"keep"}
 
+    assert told_by(site.secrets, site.ask) == {"planted"}
+    leaks = unexpected(on_disk(site.secrets.canaries, site.directory), {"auth"})
+    assert {leak.secret for leak in leaks} == {"planted"}, leaks
     assert site.process
+    assert readable_by_others(site.process.pid) == set()
     children = Path(f"/proc/{site.process.pid}/task/{site.process.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
     assert site.process.wait(90) == 1

@@ -27,6 +27,7 @@ import yaml
 from tests.component.test_serve import free_ports
 from tests.e2e.conftest import PrefectServer
 from tests.postgresql import Database, postgresql
+from tests.processes import family
 
 pytestmark = [pytest.mark.component, pytest.mark.slow]
 
@@ -118,12 +119,6 @@ class Site:
         wanted = {"flow_runs": {"state": {"type": states}}, "flows": {"name": {"any_": ["snapshot-backup"]}}}
         found: list[dict[str, Any]] = self.ask("/flow_runs/filter", wanted)
         return found
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that it has started."""
-    children = Path(f"/proc/{pid}/task").glob("*/children")
-    return [pid, *(one for file in children for child in file.read_text().split() for one in family(int(child)))]
 
 
 def kill(worker: subprocess.Popen[bytes]) -> None:

@@ -51,8 +51,12 @@ class Canaries:
     def new(self, name: str) -> str:
         """A fresh secret, to be given to the product as if it were real."""
         value = f"Canary-{secrets.token_hex(12)}"
-        self._forms[name] = forms(value.encode())
+        self.add(name, value.encode())
         return value
+
+    def add(self, name: str, value: bytes) -> None:
+        """One that somebody else has made."""
+        self._forms[name] = forms(value)
 
     def key(self, name: str, pem: bytes, passphrase: str | None = None) -> None:
         """A private key; looked for by the number that is the secret, which every encoding holds."""
