@@ -19,13 +19,18 @@ from deployments.demo import cluster, processes
 from tasks.cluster.load import load_cluster
 from tasks.cluster.spec import Cluster
 from tasks.etcd.members import etcdctl
-from tests.outputs import assert_as_published
+from tests.outputs import assert_as_published, name_of
 from tests.starter import STARTER
 
 ROOT = Path(__file__).parents[1]
 CLI = (sys.executable, "-m", "deployments.cli")
 NAMES = tuple(cluster.MEMBERS)
 PORT = 12379
+
+
+def _command(program: tuple[str, ...], words: tuple[str, ...]) -> str:
+    """What the words run, of which the first may belong to the program: ``restores`` ``list``."""
+    return name_of(*(program[len(CLI) :] if program[: len(CLI)] == CLI else ()), *words)
 
 
 @dataclass
@@ -58,7 +63,7 @@ class Loopback:
         """Run the command line; returns what it printed as JSON, with ``stderr`` in it."""
         done = STARTER.run(self.argv(*words, program=program), self.root, self.environment())
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
-        printed: dict[str, Any] = assert_as_published(words[0], done.stdout) if done.stdout else {}
+        printed: dict[str, Any] = assert_as_published(_command(program, words), done.stdout) if done.stdout else {}
         return {**printed, "stderr": done.stderr}
 
     def ctl(self, member: str, command: str) -> str:
