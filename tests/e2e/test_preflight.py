@@ -249,12 +249,12 @@ def test_a_waiver_lets_it_go_on_and_is_kept(waived: Waived, prefect_server: Pref
     assert any("waived by the operator: disk-space: etcd-01" in note for note in waived.done.json["plan"]["notes"])
     request = urllib.request.Request(  # noqa: S310 - our own server
         f"{prefect_server.url}/artifacts/filter",
-        data=json.dumps({"artifacts": {"key": {"like_": "prod-a-p"}}, "sort": "CREATED_DESC", "limit": 4}).encode(),
+        data=json.dumps({"artifacts": {"key": {"like_": "prod-a-"}}, "sort": "CREATED_DESC", "limit": 9}).encode(),
         headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         kept = {artifact["key"]: artifact["data"] for artifact in json.load(answer)[::-1]}
-    assert "waived by the operator" in kept["prod-a-plan"]
+    assert "waived by the operator" in kept["prod-a-bootstrap-cluster-plan"]
     assert "waived" in str(kept["prod-a-preflight"])
 
 
