@@ -146,7 +146,9 @@ def test_hosts_that_go_away_in_every_step(
     for number, lost in enumerate(TOGETHER, 1):
         run = interrupt(product, hosts, [(point("*", step), kind) for step, kind in lost])
         assert run.done.code == 1, run.done.output
-        assert {hit.host.name for hit in run.hits} <= {error["host"] for error in run.done.errors}
+        # A gate may have answered before its connection was cut, and has passed then.
+        sure = {hit.host.name for hit in run.hits if hit.kind is not LOST or not hit.step.endswith("/gate")}
+        assert sure <= {error["host"] for error in run.done.errors}
         before += identities(hosts)
         if number < len(TOGETHER):
             run.note(record_property, "loses hosts a step later", 0)
