@@ -12,7 +12,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -55,8 +55,7 @@ def run_flow(flow: str, cluster: str, *, as_json: bool, verbose: bool, parameter
     """
     spec = None
     try:
-        # Prefect hands SIGTERM on, once the flow's own ends are done, to whoever had it before.
-        signal.signal(signal.SIGTERM, _interrupt)
+        _end_in_order()
         spec = load_cluster(cluster).cluster  # problems are told before Prefect's seconds are spent
         gc.disable()
         share_one_heap()
@@ -73,7 +72,7 @@ def run_flow(flow: str, cluster: str, *, as_json: bool, verbose: bool, parameter
     except EtcdFlowsError as error:
         return show_error(error, as_json=as_json)
     except KeyboardInterrupt:
-        click.echo("interrupted: what was begun may be half done; the same command carries on from there", err=True)
+        _say("interrupted: what was begun may be half done; the same command carries on from there")
         if spec is not None and flow == "disaster_restore":
             _tell_how_it_stands(spec, cluster)
         return 1
@@ -88,19 +87,35 @@ def run_flow(flow: str, cluster: str, *, as_json: bool, verbose: bool, parameter
     return int(result.exit_code)
 
 
+def _end_in_order() -> None:
+    """Have SIGTERM, and SIGHUP when the terminal goes away, end a run as Ctrl-C does; under nohup it is left running.
+
+    Prefect hands SIGTERM on, once the flow's own ends are done, to whoever had it before.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _say(text: str, *, colours: bool | None = None) -> None:
+    """Print on stderr. A terminal that is gone, or a log on a full disk, stops no run in the middle of its work."""
+    with suppress(OSError):
+        click.echo(text, err=True, color=colours)
 
 
 def _tell_how_it_stands(spec: Cluster, called: str) -> None:
     """Of a restore that was interrupted: which member stands how, and the commands to go on or back."""
     from flows.restore_stands import how_it_stands
 
-    click.echo("asking the hosts how the restore stands ...", err=True)
+    _say("asking the hosts how the restore stands ...")
     try:
-        click.echo("\n".join(how_it_stands(spec, called)), err=True)
+        _say("\n".join(how_it_stands(spec, called)))
     except KeyboardInterrupt:
-        click.echo("interrupted again: the same command tells, with --plan", err=True)
+        _say("interrupted again: the same command tells, with --plan")
 
 
 class _Terminal:
@@ -119,7 +134,7 @@ class _Terminal:
         if event.kind == "start" and not self._verbose:
             return
         colour = {"phase": "cyan", "done": "green", "failed": "red", "warning": "yellow"}.get(event.kind)
-        click.echo(click.style(line(event), fg=colour), err=True, color=self._colours)
+        _say(click.style(line(event), fg=colour), colours=self._colours)
 
 
 @contextmanager
@@ -150,7 +165,7 @@ def _prefect(verbose: bool) -> Iterator[Callable[[], None]]:
             yield lambda: None
         return
     why = f"the Prefect API at {url} does not answer" if url else "no Prefect API is configured"
-    click.echo(f"{why}: running with a local, temporary one (this run is not in a shared UI) ...", err=True)
+    _say(f"{why}: running with a local, temporary one (this run is not in a shared UI) ...")
     server = local_prefect()
     patience = float(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
     # Nobody could follow a link to a UI that is gone with the run.
@@ -166,7 +181,7 @@ def _turn_to_served() -> None:
         return
     if Way(api.auth).answers(api.url, API_TIMEOUT):
         os.environ.update(served)
-        click.echo(f"this run is in the UI of `etcd-flows serve`: {api.url.removesuffix('/api')}", err=True)
+        _say(f"this run is in the UI of `etcd-flows serve`: {api.url.removesuffix('/api')}")
 
 
 def _answers(url: str) -> bool:

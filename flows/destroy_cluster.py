@@ -22,8 +22,7 @@ from flows.results import PlannedResult
 from flows.run_names import named
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, Refused
-from tasks.etcd.envfile import parse_env
-from tasks.etcd.identity import foreign
+from tasks.etcd.identity import foreign, not_named
 from tasks.etcd.removal import plan_remove, plan_stop
 from tasks.etcd.restored import under_way
 from tasks.hosts.facts import HostFacts
@@ -114,7 +113,7 @@ def plan_destroy(cluster: Cluster, facts: Mapping[str, HostFacts], *, delete_dat
         for host in cluster.hosts
     ]
     notes = ["ALL DATA of this cluster is deleted; only a snapshot can bring it back"] if delete_data else []
-    if others := _not_named(cluster, facts):
+    if others := not_named(cluster, facts):
         said = "is a member of this cluster too, and" if len(others) == 1 else "are members of this cluster too, and"
         notes.append(
             f"{', '.join(others)} {said} not in the cluster file: left as found, and serving only with a quorum"
@@ -124,12 +123,3 @@ def plan_destroy(cluster: Cluster, facts: Mapping[str, HostFacts], *, delete_dat
         Phase("remove what was installed", tuple(step for step in remove if step)),
     ]
     return make_plan(FLOW, cluster.name, phases, notes)
-
-
-def _not_named(cluster: Cluster, facts: Mapping[str, HostFacts]) -> list[str]:
-    """Members that the settings on the hosts tell of and the cluster file does not."""
-    found = set()
-    for host in cluster.hosts:
-        env = parse_env((facts[host.name].file(host.paths.env_file).content or b"").decode(errors="replace"))
-        found |= {entry.partition("=")[0] for entry in env.get("ETCD_INITIAL_CLUSTER", "").split(",") if entry}
-    return sorted(found - {host.name for host in cluster.hosts})

@@ -77,7 +77,8 @@ class MonitoringResult(PlannedResult):
             return f"{self.plan.cluster}: not watched any more" if self.applied else plans.as_text(self.plan)
         head = "done" if self.applied else f"nothing to do: {self.host} already is as the cluster file says"
         shown = f"\n\n{self.grafana.as_text()}" if self.grafana else ""
-        return f"{self.plan.cluster}: {head}\n\n{tables.as_text(self.table)}{shown}"
+        text = f"{self.plan.cluster}: {head}\n\n{tables.as_text(self.table)}{shown}"
+        return "\n".join([text, *plans.notes(self.plan)])
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``; keys are stable."""

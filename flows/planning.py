@@ -15,7 +15,7 @@ from flows.refusing import refuse
 from tasks.cluster.spec import Cluster, Host
 from tasks.errors import Refused
 from tasks.etcd import bootstrap, rolling, takeover
-from tasks.etcd.identity import Identity, settle_identity
+from tasks.etcd.identity import Identity, not_named, settle_identity
 from tasks.etcd.install import OtherVersion, plan_install
 from tasks.etcd.members import MemberStatus
 from tasks.etcd.versions import traits
@@ -81,8 +81,25 @@ def plan_bootstrap(
         *_rolling(cluster, facts, identity, changed, statuses or {}),
         Phase("note that the cluster has formed", tuple(step for step in formed if step)),
     ]
-    notes = (*takeover.notes(cluster, facts, statuses or {}), *_version_notes(cluster), *pki.notes)
+    notes = (
+        *_forgotten(cluster, facts),
+        *takeover.notes(cluster, facts, statuses or {}),
+        *_version_notes(cluster),
+        *pki.notes,
+    )
     return pki, make_plan("bootstrap-cluster", cluster.name, phases, notes)
+
+
+def _forgotten(cluster: Cluster, facts: Mapping[str, HostFacts]) -> tuple[str, ...]:
+    """A note on members that the cluster file does not name; a first run's file may still be corrected."""
+    others = not_named(cluster, facts)
+    if not others or not any(facts[host.name].data_dir.kind == "etcd" for host in cluster.hosts):
+        return ()
+    said = "is a member" if len(others) == 1 else "are members"
+    return (
+        f"{', '.join(others)} {said} by the settings on the hosts, and not in the cluster file: this flow takes no "
+        "member out of a cluster, so if that was not meant, put it back into the file",
+    )
 
 
 def restarts(cluster: Cluster, facts: Mapping[str, HostFacts], fresh: Identity) -> bool:

@@ -61,7 +61,7 @@ class BootstrapResult(PlannedResult):
             refused = "\nthe preflight found errors (see above), so this would be refused" if self.exit_code else ""
             return plans.as_text(self.plan) + refused
         head = "nothing to do: the cluster already is as its file says" if not self.applied else "done"
-        return f"{self.plan.cluster}: {head}\n\n{tables.as_text(self.table)}"
+        return "\n".join([f"{self.plan.cluster}: {head}\n\n{tables.as_text(self.table)}", *plans.notes(self.plan)])
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``; keys are stable."""

@@ -191,6 +191,15 @@ def foreign(cluster: Cluster, host: Host, facts: HostFacts) -> EtcdFlowsError | 
     return _mismatch(cluster, host, found, has_data=data.kind == "etcd")
 
 
+def not_named(cluster: Cluster, facts: Mapping[str, HostFacts]) -> list[str]:
+    """Members that the settings on the hosts tell of and the cluster file does not."""
+    found = set()
+    for host in cluster.hosts:
+        env = parse_env((facts[host.name].file(host.paths.env_file).content or b"").decode(errors="replace"))
+        found |= {entry.partition("=")[0] for entry in env.get("ETCD_INITIAL_CLUSTER", "").split(",") if entry}
+    return sorted(found - {host.name for host in cluster.hosts})
+
+
 def _mismatch(cluster: Cluster, host: Host, found: Found, *, has_data: bool) -> EtcdFlowsError | None:
     if found.cluster is not None and found.cluster != cluster.name:
         what = f"this host belongs to the cluster {found.cluster!r}, not to {cluster.name!r}"

@@ -106,7 +106,11 @@ def plan_watch(cluster: Cluster, facts: WatchFacts, inputs: Inputs, authority: A
         Phase("run", (*remove_steps(scene.host, facts, unwanted(parts)), *(step for step in runs.values() if step))),
         Phase("prove", tuple(step for step in (_prove(scene) if pending else None, told, shown) if step)),
     ]
-    return make_plan(FLOW, cluster.name, phases, notes(cluster, asked, scene.watch, facts.parts))
+    return make_plan(FLOW, cluster.name, phases, (*notes(cluster, asked, scene.watch, facts.parts), *_unheard(asked)))
+
+
+def _unheard(watch: Watch) -> tuple[str, ...]:
+    return () if watch.receivers else ("no receivers are in the cluster file: alerts are shown, and nobody is told",)
 
 
 def _accounts(scene: Scene) -> list[Step]:

@@ -13,9 +13,9 @@ from tasks.reporting.tables import as_markdown as as_table
 def as_text(plan: Plan) -> str:
     """The plan for a terminal: what, where, why, and what changes."""
     if plan.empty:
-        return "\n".join([f"{plan.cluster}: nothing to do, the hosts are as the cluster file says.", *_notes(plan)])
+        return "\n".join([f"{plan.cluster}: nothing to do, the hosts are as the cluster file says.", *notes(plan)])
     count = f"{plural(len(plan.steps), 'step')} on {plural(len({step.host for step in plan.steps}), 'host')}"
-    lines = [f"{plan.flow} {plan.cluster}: {count} (plan {plan.digest[:12]})", *_notes(plan)]
+    lines = [f"{plan.flow} {plan.cluster}: {count} (plan {plan.digest[:12]})", *notes(plan)]
     for number, phase in enumerate(plan.phases, 1):
         together = len(phase.hosts) > 1
         lines.append(f"{number}. {phase.name}" + (f"  [{len(phase.hosts)} hosts at once]" if together else ""))
@@ -26,7 +26,8 @@ def as_text(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _notes(plan: Plan) -> list[str]:
+def notes(plan: Plan) -> list[str]:
+    """What people should know of it, a line each."""
     return [f"note: {note}" for note in plan.notes]
 
 
@@ -42,7 +43,7 @@ def as_markdown(plan: Plan, place: str = "host") -> str:
         place: What its steps are on.
     """
     if plan.empty:
-        return "\n".join([f"{plan.cluster}: nothing to do", *_notes(plan)]) if place != "host" else as_text(plan)
+        return "\n".join([f"{plan.cluster}: nothing to do", *notes(plan)]) if place != "host" else as_text(plan)
     lines = [f"# {plan.flow} {plan.cluster}", "", *(f"* {note}" for note in plan.notes), ""]
     for number, phase in enumerate(plan.phases, 1):
         lines += ["", f"## {number}. {phase.name}", "", as_table(_steps(phase, place))]

@@ -308,3 +308,19 @@ def test_destroying_what_the_file_names_tells_of_members_that_it_does_not_name(n
     (note,) = plan_destroy(part, hosts.facts, delete_data=False).notes
     assert note.startswith(", ".join(others))
     assert plan_destroy(hosts.cluster, hosts.facts, delete_data=False).notes == ()
+
+
+def test_a_member_that_the_file_has_lost_is_told_of_and_a_first_run_may_be_corrected(
+    new_hosts: Callable[..., Hosts],
+) -> None:
+    hosts = new_hosts()
+    finish(hosts)
+    lost = hosts.cluster.hosts[-1].name
+    hosts.cluster = replace(hosts.cluster, hosts=hosts.cluster.hosts[:-1])
+    (note,) = (note for note in hosts.plan().notes if "not in the cluster file" in note)
+    assert note.startswith(f"{lost} is a member")
+    for host in hosts.cluster.hosts:
+        seen = hosts.facts[host.name]
+        files = {**seen.files, formed_path(host): FileFact(formed_path(host), "absent")}
+        hosts.facts[host.name] = replace(seen, data_dir=replace(seen.data_dir, kind="absent", entries=()), files=files)
+    assert not [note for note in hosts.plan().notes if "not in the cluster file" in note]

@@ -53,6 +53,9 @@ def test_from_nothing_to_nothing_to_do() -> None:
     assert [phase.name for phase in plan.phases] == ["prepare the monitoring host", "configure", "run", "prove"]
     assert "TOKEN" not in str([step.summary for step in plan.steps])
     settled(watched(HOOK), secrets())
+    assert plan.notes == ()
+    (note,) = MonitoringHost().plan(watched()).notes
+    assert "nobody is told" in note
 
 
 def test_cut_off_after_any_step_the_next_run_ends_in_the_same_place() -> None:
@@ -136,7 +139,7 @@ def test_two_clusters_share_a_host_and_leave_each_other_alone() -> None:
 
 def test_what_the_other_cluster_wants_otherwise_is_said() -> None:
     host = settled(watched(name="prod-b"))
-    (note,) = host.plan(watched("prometheus: {retention_time: 90d}")).notes
+    note, _ = host.plan(watched("prometheus: {retention_time: 90d}")).notes
     assert "prod-b" in note
     assert "retention 30d" in note
 
