@@ -21,7 +21,7 @@ S3_PACKAGES := debian-archive-keyring
 LAB_PACKAGES := systemd-container debootstrap openssh-client iproute2 e2fsprogs ca-certificates
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test test-fast interruptions lint bench audit docs pictures dashboards test-tools lab-tools lab-up lab-down lab-status releases s3-server prometheus clean
+.PHONY: help venv dev demo test test-fast interruptions lint bench audit audit-here docs pictures dashboards test-tools lab-tools lab-up lab-down lab-status releases s3-server prometheus clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -78,9 +78,17 @@ bench: $(VENV)/.dev lab-tools releases s3-server
 	$(PYTEST) -s tests/bench
 
 # --strict: a package that could not be looked up is not one without vulnerabilities.
-audit: $(BIN)/python
-	@[ -x build/audit/bin/pip-audit ] || { $(BIN)/python -m venv build/audit && build/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit; }
+audit: build/audit/bin/pip-audit
 	build/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
+# The same where there may be no network: what could not be looked up is told.
+audit-here: $(VENV)/.dev
+	@$(MAKE) -s build/audit/bin/pip-audit || true
+	@$(BIN)/python -m tests.audit
+
+build/audit/bin/pip-audit: | $(BIN)/python
+	@$(BIN)/python -m venv build/audit
+	@build/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit
 
 test-tools:
 	@.ci/packages $(TEST_PACKAGES)
