@@ -109,6 +109,7 @@ class Declared:
         collision: See :class:`Offered`.
         of_cluster: Whether it is for that cluster alone.
         members: Names of its members.
+        stores: Names of its stores.
     """
 
     flow: str
@@ -119,6 +120,7 @@ class Declared:
     collision: Collision | None
     of_cluster: bool = True
     members: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -164,6 +166,7 @@ def declared(clusters: Mapping[str, Cluster]) -> tuple[Declared, ...]:
             each.scheduled,
             each.collision,
             members=tuple(host.name for host in clusters[name].hosts),
+            stores=tuple(store.name for store in clusters[name].snapshots.stores),
         )
         for name in sorted(clusters)
         for each in OFFERED

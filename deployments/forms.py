@@ -7,15 +7,20 @@ from typing import Any
 
 #: These come first, in this order: what is asked of every run that changes something.
 FIRST = ("cluster", "plan_only")
+#: Parameters that name several members.
+SEVERAL = frozenset({"dead", "fenced"})
 
 
-def form(schema: Mapping[str, Any], cluster: str, members: Sequence[str] = ()) -> dict[str, Any]:
+def form(
+    schema: Mapping[str, Any], cluster: str, members: Sequence[str] = (), stores: Sequence[str] = ()
+) -> dict[str, Any]:
     """The parameters' schema for one cluster's deployment.
 
     Args:
         schema: Of the flow, as Prefect makes it.
         cluster: The one that the deployment is for: nothing else can be chosen. Empty: the flow asks for none.
-        members: Its members, of whom one is chosen where a flow is about one.
+        members: Its members, of whom are chosen those that a flow is about.
+        stores: Its stores, of which one can be chosen.
     """
     properties = {name: _field(name, value) for name, value in schema["properties"].items()}
     if cluster:
@@ -24,8 +29,13 @@ def form(schema: Mapping[str, Any], cluster: str, members: Sequence[str] = ()) -
             "default": cluster,
             "description": "The cluster of this deployment; others have their own.",
         }
-    if members and "member" in properties:
-        properties["member"]["enum"] = list(members)
+    if members:
+        if "member" in properties:
+            properties["member"]["enum"] = list(members)
+        for name in SEVERAL & properties.keys():
+            properties[name]["items"] = {**properties[name]["items"], "enum": list(members)}
+    if stores and "store" in properties and "from_cluster" not in properties:  # there it may be another cluster's
+        properties["store"]["enum"] = ["", *stores]
     order = [name for name in FIRST if name in properties]
     order += [name for name in properties if name not in FIRST]
     for position, name in enumerate(order):

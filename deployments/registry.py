@@ -159,7 +159,7 @@ def _version(each: Declared) -> str:
 
 def _schema(each: Declared) -> dict[str, Any]:
     schema = flow_object(each.entrypoint).parameters.model_dump(exclude_unset=True)
-    return form(schema, each.cluster if each.of_cluster else "", each.members)
+    return form(schema, each.cluster if each.of_cluster else "", each.members, each.stores)
 
 
 def _options(each: Declared) -> ConcurrencyOptions | None:

@@ -119,7 +119,7 @@ def describe(directory: Path) -> None:
     text = render(directory, releases.VERSIONS[0], free_ports()).replace("name: demo", f"name: {CLUSTER}")
     text = text.replace("source: ./release", f"source: {releases.mirror()}")
     text = re.sub(r"\./(cache|operator|backups)", f"{directory}/\\1", text)
-    text = text.replace("snapshots:\n", "snapshots:\n  schedule: 0 */6 * * *\n") + "drill: {rto: 10s}\n"
+    text = text.replace("snapshots:\n", "snapshots:\n  schedule: 0 */6 * * *\n") + "drill: {rto: 15m}\n"
     (directory / "clusters" / f"{CLUSTER}.yaml").write_text(text)
 
 

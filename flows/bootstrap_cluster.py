@@ -9,11 +9,13 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Mapping
+from typing import Annotated
 
 from prefect import flow
 
 from flows.bootstrap_snapshot import Beginning, begin_with
 from flows.carry_out import Materials, run_plan
+from flows.choices import one_of
 from flows.ending import ends_in_state
 from flows.fan_out import all_hosts_at_once
 from flows.locking import cluster_lock, settle
@@ -32,7 +34,9 @@ from tasks.etcd.identity import Identity
 from tasks.hosts.facts import HostFacts
 from tasks.pki.plan import PkiPlan
 from tasks.plan import Plan
+from tasks.preflight.checks import CHECKS
 from tasks.preflight.waivers import check_waivers
+from tasks.restore.refusals import OF_BOOTSTRAP
 
 
 @flow(
@@ -45,12 +49,12 @@ from tasks.preflight.waivers import check_waivers
 def bootstrap_cluster(
     cluster: str,
     plan_only: bool = False,
-    waive: list[str] | None = None,
+    waive: list[Annotated[str, one_of(CHECKS)]] | None = None,
     from_snapshot: str = "",
     from_cluster: str = "",
     store: str = "",
     clone: bool = False,
-    accept: list[str] | None = None,
+    accept: list[Annotated[str, one_of(OF_BOOTSTRAP)]] | None = None,
     start_over: bool = False,
 ) -> BootstrapResult | RestoreResult:
     """Turn plain Linux hosts into a healthy etcd cluster with mutual TLS, or bring an existing one back in line.
@@ -60,9 +64,9 @@ def bootstrap_cluster(
         plan_only: Only show what would be done; nothing is changed on any host.
         waive: Names of preflight checks whose errors are to be lived with; kept in the plan's notes.
         from_snapshot: Begin with this data: ``latest``, ``before 2026-11-24T14:30``, an id or the beginning of one, or
-            the path of a file as `etcdctl snapshot save` writes it.
+            the path of a file, on the machine where the flow runs, as `etcdctl snapshot save` writes it.
         from_cluster: Cluster file of the cluster whose snapshot that is, if it is another one.
-        store: Only this store has it.
+        store: Only from this store; by default from the first that has it.
         clone: Make another cluster of it, with an identity of its own and revisions that are not raised.
         accept: What is to be lived with about the snapshot, as for disaster-restore: untrusted, other-cluster,
             no-checksum, other-version, no-bump; and of the cluster's old members: old-members-off.

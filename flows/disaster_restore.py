@@ -8,12 +8,14 @@ hope. Data dirs that are there are never touched: the restored data lies beside 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 from prefect import flow
 
 from flows import restore_notes
 from flows.approval import Asking, ask, asking
 from flows.carry_out import Materials
+from flows.choices import one_of
 from flows.destroy_cluster import demand_confirmation
 from flows.ending import ends_in_state
 from flows.fan_out import all_hosts_at_once
@@ -42,7 +44,7 @@ from tasks.errors import EtcdFlowsError, InputError, Refused
 from tasks.plan import Plan
 from tasks.reporting.progress import emit
 from tasks.restore.hooks import demand_secrets
-from tasks.restore.refusals import CONSENTS, dead_members
+from tasks.restore.refusals import CONSENTS, OF_RESTORE, dead_members
 
 
 class Changed(Refused):
@@ -75,21 +77,21 @@ class Changed(Refused):
 def disaster_restore(
     cluster: str,
     snapshot: str = "latest",
-    file: str = "",
-    store: str = "",
-    from_survivors: bool = False,
-    from_data_dir: str = "",
     confirm: str = "",
+    reason: str = "",
+    requested_by: str = "",
+    store: str = "",
     dead: list[str] | None = None,
     fenced: list[str] | None = None,
-    accept: list[str] | None = None,
-    start_over: bool = False,
-    go_back: bool = False,
-    rejoin: bool = False,
+    accept: list[Annotated[str, one_of(OF_RESTORE)]] | None = None,
     again: bool = False,
+    go_back: bool = False,
+    from_survivors: bool = False,
+    from_data_dir: str = "",
+    file: str = "",
+    rejoin: bool = False,
+    start_over: bool = False,
     plan_only: bool = False,
-    requested_by: str = "",
-    reason: str = "",
     approval_seconds: float = 3600.0,
 ) -> RestoreResult:
     """Restore a cluster from a snapshot; run again after anything that cut it off, it goes on from its record.
@@ -97,23 +99,25 @@ def disaster_restore(
     Args:
         cluster: Path of a cluster file, or the name of one in the clusters directory.
         snapshot: ``latest``, ``before 2026-11-24T14:30``, an id or the beginning of one.
-        file: A database file on this machine instead (as `etcdctl snapshot save` writes it).
-        store: Only this store of the cluster file.
-        from_survivors: Without quorum: what the surviving member that is furthest holds, or its data directory.
-        from_data_dir: What a data directory, or a copy of member/snap/db, holds: ``HOST:PATH``, or a path here.
         confirm: The cluster's name, typed: then nobody is asked any more. Left empty, a run of a deployment shows its
             plan and waits for the name in the UI; any other run changes nothing.
+        reason: Why, as claimed; kept in the record.
+        requested_by: Who asks for it, as claimed; kept in the record.
+        store: Only from this store; by default from the first that has it.
         dead: Members that are gone for good, by name; they are left out of the restored cluster.
         fenced: Dead members that surely stay off; needed when they could be serving together.
         accept: Dangers to live with, as a refusal names them: untrusted, other-cluster, no-checksum,
             other-version, no-bump, no-hooks, has-quorum, no-safety-snapshot.
-        start_over: Begin anew although a restore is under way, as long as no restored member can have been serving.
-        go_back: Take the restore that is under way, or the last one, back instead.
-        rejoin: Restore one member alone, which the others join one at a time; for huge databases and slow networks.
         again: Restore although that very snapshot has just been restored and the cluster serves it.
+        go_back: Take the restore that is under way, or the last one, back instead.
+        from_survivors: Without quorum: what the surviving member that is furthest holds, or its data directory.
+        from_data_dir: What a data directory, or a copy of member/snap/db, holds: ``HOST:PATH``, or a path on the
+            machine where the flow runs.
+        file: A database file on the machine where the flow runs, instead of a stored snapshot (as
+            `etcdctl snapshot save` writes it).
+        rejoin: Restore one member alone, which the others join one at a time; for huge databases and slow networks.
+        start_over: Begin anew although a restore is under way, as long as no restored member can have been serving.
         plan_only: Only show what would be done; nothing is changed on any host.
-        requested_by: Who asks for it, as claimed; kept in the record.
-        reason: Why, as claimed; kept in the record.
         approval_seconds: For so long a run of a deployment waits for its approval in the UI; then the answer is no.
     """
     with reporting():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from prefect import flow
 
+from flows.choices import one_of
 from flows.ending import ends_in_state
 from flows.fan_out import all_hosts_at_once
 from flows.preflight import look, preflight
@@ -11,6 +14,7 @@ from flows.prepare import load
 from flows.report import reporting
 from flows.results import CheckResult
 from flows.run_names import named
+from tasks.preflight.checks import CHECKS
 from tasks.preflight.waivers import check_waivers
 
 
@@ -21,7 +25,7 @@ from tasks.preflight.waivers import check_waivers
     persist_result=False,
 )
 @ends_in_state
-def preflight_cluster(cluster: str, waive: list[str] | None = None) -> CheckResult:
+def preflight_cluster(cluster: str, waive: list[Annotated[str, one_of(CHECKS)]] | None = None) -> CheckResult:
     """Look at the hosts as bootstrap-cluster would before it changes anything; change nothing.
 
     Args:

@@ -87,7 +87,7 @@ def prune_data_dirs(cluster: str, keep: int = 1, confirm: str = "", plan_only: b
 
     Args:
         cluster: Path of a cluster file, or the name of one in the clusters directory.
-        keep: So many of them stay on each host; without any, the last restore can't be taken back.
+        keep: So many of them stay on each host; with 0, the last restore can't be taken back.
         confirm: The cluster's name, typed: without it nothing is removed.
         plan_only: Only show what there is and what would go.
     """

@@ -48,9 +48,10 @@ def restore_drill(
         cluster: Path of a cluster file, or the name of one in the clusters directory.
         snapshot: ``latest``, ``before 2026-11-24T14:30``, an id or the beginning of one.
         store: Only from this store; by default from the first that has it.
-        scratch: Directory on this machine with room for the database, twice; the system's for temporary files if empty.
-        picture: File on this machine that gets the picture of all drills (SVG).
-        here: On this machine, even if the cluster file names another one for drills.
+        scratch: Directory, on the machine where the flow runs, with room for the database, twice; the system's for
+            temporary files if empty.
+        picture: File, on the machine where the flow runs, that gets the picture of all drills (SVG).
+        here: Where the flow runs, even if the cluster file names another machine for drills.
     """
     with reporting():
         spec = load(cluster)

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from prefect import flow
 
+from flows.choices import one_of
 from flows.destroy_cluster import demand_confirmation
 from flows.ending import ends_in_state
 from flows.fan_out import all_hosts_at_once
@@ -88,7 +89,7 @@ def restore_keys(
     confirm: str = "",
     store: str = "",
     scratch: str = "",
-    accept: list[str] | None = None,
+    accept: list[Annotated[str, one_of(_CONSENTS)]] | None = None,
     show: int = 20,
     requested_by: str = "",
     reason: str = "",
@@ -97,9 +98,10 @@ def restore_keys(
 
     Args:
         cluster: Path of a cluster file, or the name of one in the clusters directory.
-        snapshot: ``latest``, ``before 2026-11-24T14:30``, an id or the beginning of one; for a dry run.
-        keys: Whole keys.
-        prefixes: Beginnings of keys; an empty one means all.
+        snapshot: With which to compare: ``latest``, ``before 2026-11-24T14:30``, an id or the beginning of one. Left
+            empty only to carry out a plan.
+        keys: Keys to compare, each in full.
+        prefixes: Beginnings of keys to compare; an empty one means all keys.
         resources: Kubernetes resources (``pods``, ``deployments.apps``, ``widgets.example.com``).
         namespaces: Only in these namespaces; without a resource, all that is in them.
         names: Only objects of these names.
@@ -107,12 +109,14 @@ def restore_keys(
         on_conflict: What happens to keys that have another value now.
         delete_extra: Delete chosen keys that the snapshot does not have.
         with_leased: Treat keys bound to a lease like others; what is put back has no lease.
-        apply: Digest of the plan that is to be carried out; nothing is chosen then, the plan says it all.
+        apply: Digest of the plan that is to be carried out, as the comparison has shown it; leave out the snapshot and
+            all that chooses keys then: the plan says it all.
         confirm: The cluster's name, typed: without it nothing is carried out.
-        store: Only this store of the cluster file.
-        scratch: Directory with room for the database, twice.
+        store: Only from this store; by default from the first that has it.
+        scratch: Directory, on the machine where the flow runs, with room for the database, twice; the system's for
+            temporary files if empty.
         accept: Dangers to live with, as a refusal names them: untrusted, no-safety-snapshot.
-        show: How many keys of a kind to show.
+        show: How many keys of each kind to show by name.
         requested_by: Who asks for it, as claimed; kept in the report.
         reason: Why, as claimed; kept in the report.
     """

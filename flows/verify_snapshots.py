@@ -59,9 +59,10 @@ def verify_snapshots(
     Args:
         cluster: Path of a cluster file, or the name of one in the clusters directory.
         store: Only this store; all of the cluster file if empty.
-        at_most: So many copies; the others are left for the next run.
-        minutes: After so many no other copy is begun.
-        scratch: Directory with room for the database, twice; the system's for temporary files if empty.
+        at_most: So many copies are opened; the others are left for the next run.
+        minutes: After so many minutes no other copy is begun.
+        scratch: Directory, on the machine where the flow runs, with room for the database, twice; the system's for
+            temporary files if empty.
         plan_only: Only show what would be opened.
     """
     share_one_heap()

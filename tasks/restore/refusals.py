@@ -32,6 +32,9 @@ CONSENTS = {
     "no-safety-snapshot": "what the members hold now is not stored before",
     "old-members-off": "the members that the cluster had can't be seen, but are off and stay off",
 }
+#: Of these, the ones that are asked for by disaster-restore, and by bootstrap-cluster of a snapshot.
+OF_RESTORE = tuple(word for word in CONSENTS if word != "old-members-off")
+OF_BOOTSTRAP = ("untrusted", "other-cluster", "no-checksum", "other-version", "no-bump", "old-members-off")
 
 
 def _no(message: str, remedy: str, host: str | None = None) -> Refused:
