@@ -32,9 +32,9 @@ class Offered:
         scheduled: Parameters of scheduled runs.
         collision: What becomes of a run while another one of the same deployment runs. None: Prefect sees to nothing,
             the lock on the hosts decides. Prefect 3.8.8 cancels a run whose place in its limit it can't renew: one
-            that has been paused (seen: it crashed 4 minutes after it began), and any while the server is away for
-            seconds. So what changes hosts has no limit, however small the harm of two runs at once that it would keep
-            away.
+            that has been paused (seen: it crashed 4 minutes after it began), any while the server is away for minutes,
+            and after a restart of a server that keeps places in memory (see ``prefect_server``). So what changes hosts
+            has no limit, however small the harm of two runs at once that it would keep away.
         fits: Whether it makes sense for a cluster at all.
         again: Whether a run that was lost with its worker is taken up by another one, unasked: it changes no host.
     """

@@ -12,7 +12,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -21,23 +20,13 @@ from pathlib import Path
 
 import click
 
+from deployments.prefect_server import BARE_SERVER, FACTORY
+from deployments.tied import tied
 from tasks.errors import EtcdFlowsError
 
 _STOP_SECONDS = 5.0
 _ASK_EVERY = 0.1  # seconds
 _LEAST = 1 << 20  # bytes that its database takes at its first start
-
-#: What the new process runs: it ends when the one that started it does, however that ends (prctl(2), PR_SET_PDEATHSIG
-#: and SIGTERM; Linux only). Then as Prefect starts its own: without a CLI above it.
-_PROGRAM = """
-import ctypes, os, sys
-if hasattr(ctypes.CDLL(None), "prctl"):
-    ctypes.CDLL(None).prctl(1, 15)
-if os.getppid() != int(sys.argv.pop(1)):
-    sys.exit(0)
-import uvicorn
-uvicorn.main()
-"""
 
 
 class LocalPrefect:
@@ -50,9 +39,7 @@ class LocalPrefect:
 
     def __init__(self, settings: Mapping[str, str], port: int) -> None:
         self._port = port
-        words = [sys.executable, "-c", _PROGRAM, str(os.getpid())]
-        words += ["--factory", "prefect.server.api.server:create_app"]
-        words += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+        words = [*tied(BARE_SERVER), *FACTORY, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
         # As Prefect has them for its own: no UI, and nothing that outlives the run.
         ours = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
         environment = {**os.environ, **settings, **ours}

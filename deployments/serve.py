@@ -1,7 +1,8 @@
 """``etcd-flows serve``: everything on one machine: a Prefect server if none is configured, all deployments, a worker.
 
 The server and the worker are children of this process. When one of them ends, all of it ends with exit code 1: what
-started it (systemd, say) starts it again, and nothing is lost, since the database lies on disk.
+started it (systemd, say) starts it again, and nothing is lost, since the database lies on disk. When this process is
+killed they end too; what they had begun is settled at the next start.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +23,9 @@ from deployments.api import ApiError, Served, api_errors
 from deployments.api_asking import Way
 from deployments.declared import declared
 from deployments.errors import show_error
+from deployments.prefect_server import SERVER, SERVER_SETTINGS
 from deployments.served_clusters import cluster_directories, served_clusters
+from deployments.tied import tied
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError
 from tasks.reporting.human import plural
@@ -32,6 +34,8 @@ from tasks.reporting.human import plural
 START_SECONDS = 180.0
 #: Seconds that the worker gets to end: a run of a flow is told first, and has 30 seconds (Prefect's own grace).
 STOP_SECONDS = 45.0
+#: Python's text of ``prefect worker start``.
+_WORKER = "from prefect.cli import app; app()"
 #: Seconds between two looks for due runs; a run by the API starts that much later at most.
 POLL_SECONDS = 3
 
@@ -63,10 +67,14 @@ class _Family:
 
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, name: str, words: list[str], log: Path) -> None:
+    def start(self, name: str, program: str, words: list[str], log: Path) -> None:
         with log.open("ab") as output:
             self.processes[name] = subprocess.Popen(  # noqa: S603 - our own Python
-                words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                [*tied(program), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def ended(self) -> str | None:
@@ -119,8 +127,8 @@ def _serve(wanted: Wanted, family: _Family, stop: threading.Event) -> int:
         return 0
     _register(clusters, url, wanted, alone="server" in family.processes)
     os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", str(POLL_SECONDS))
-    words = [sys.executable, "-m", "prefect", "worker", "start", "--pool", wanted.pool, "--type", "process"]
-    family.start("worker", [*words, "--limit", str(wanted.limit)], served.directory / "worker.log")
+    words = ["worker", "start", "--pool", wanted.pool, "--type", "process", "--limit", str(wanted.limit)]
+    family.start("worker", _WORKER, words, served.directory / "worker.log")
     click.echo(
         f"serving {plural(len(clusters), 'cluster')}; a worker runs up to {wanted.limit} flows at once; Ctrl-C stops"
     )
@@ -138,6 +146,7 @@ def _serve(wanted: Wanted, family: _Family, stop: threading.Event) -> int:
 def _start_server(wanted: Wanted, served: Served, auth: str, family: _Family) -> str:
     url = f"http://{wanted.host}:{wanted.port}/api"
     os.environ |= {
+        **{name: os.environ.get(name, value) for name, value in SERVER_SETTINGS.items()},
         "PREFECT_HOME": str(served.directory / "prefect"),
         "PREFECT_API_URL": url,
         "PREFECT_API_AUTH_STRING": auth,
@@ -147,8 +156,8 @@ def _start_server(wanted: Wanted, served: Served, auth: str, family: _Family) ->
         "DO_NOT_TRACK": "1",
     }
     click.echo(f"starting a Prefect server at {url} (its database is in {served.directory}) ...")
-    words = [sys.executable, "-m", "prefect", "server", "start", "--host", wanted.host, "--port", str(wanted.port)]
-    family.start("server", words, served.directory / "server.log")
+    words = ["server", "start", "--host", wanted.host, "--port", str(wanted.port)]
+    family.start("server", SERVER, words, served.directory / "server.log")
     return url
 
 
@@ -181,7 +190,7 @@ def _register(clusters: dict[str, Cluster], url: str, wanted: Wanted, *, alone: 
         automations.register_automations(client, automations.declared(clusters, reporter(client)), wanted.notify)
         have_told(client, settled)
         if settled:
-            click.echo(f"{len(settled)} runs were going on when it was last stopped: marked as crashed, run them again")
+            click.echo(f"{plural(len(settled), 'run')} cut off when it was last stopped: marked as crashed; run again")
 
 
 def _until(true: Callable[[], bool], family: _Family, served: Served, stop: threading.Event) -> None:

@@ -8,6 +8,7 @@ import time
 
 from deployments.demo.child import ChildServer
 from deployments.local_prefect import answers
+from deployments.prefect_server import BARE_SERVER, FACTORY
 from tasks.errors import EtcdFlowsError
 
 _START_SECONDS = 180.0
@@ -22,9 +23,8 @@ class PrefectServer(ChildServer):
         """Start it, and turn this process to it. To be called before Prefect is imported; does not wait."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._turn_to_it()
-        # As Prefect itself starts its ephemeral server: one process, and no process of a CLI above it.
-        words = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
-        words += ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning", "--lifespan", "on"]
+        words = [sys.executable, "-c", BARE_SERVER, *FACTORY]
+        words += ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
         self.spawn(words)
 
     def _turn_to_it(self) -> None:

@@ -38,6 +38,35 @@ with get_client(sync_client=True) as client:
 assert [run.state.type.value for run in runs] == ["COMPLETED"], runs
 """
 
+# Two at once: each reads, then writes.
+WRITERS = """
+import asyncio, sys
+import sqlalchemy
+from prefect.server.database.configurations import AioSqliteConfiguration
+from deployments.sqlite import begin_at_once
+
+async def write(config, engine):
+    async with await config.session(engine) as session:
+        async with config.begin_transaction(session):
+            (count,) = (await session.execute(sqlalchemy.text("SELECT count(*) FROM written"))).one()
+            await asyncio.sleep(0.5)
+            await session.execute(sqlalchemy.text(f"INSERT INTO written VALUES ({count})"))
+
+async def main(config):
+    engine = await config.engine()
+    async with engine.begin() as connection:
+        await connection.execute(sqlalchemy.text("CREATE TABLE written (number INTEGER)"))
+    ended = await asyncio.gather(write(config, engine), write(config, engine), return_exceptions=True)
+    for error in ended:
+        print(type(error).__name__)
+    async with engine.connect() as connection:
+        print((await connection.execute(sqlalchemy.text("SELECT number FROM written"))).all())
+
+if sys.argv[2] == "at once":
+    begin_at_once()
+asyncio.run(main(AioSqliteConfiguration(f"sqlite+aiosqlite:///{sys.argv[1]}")))
+"""
+
 BLOCK = """
 from prefect.blocks.system import Secret
 from flows.secret_blocks import read_block
@@ -104,6 +133,21 @@ def test_a_server_starts_and_records_a_flow(server: dict[str, str]) -> None:
         [sys.executable, "-c", RECORD], env=server, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("as Prefect does", ["NoneType", "OperationalError", "[(0,)]"]),
+        ("at once", ["NoneType", "NoneType", "[(0,), (1,)]"]),
+    ],
+)
+def test_two_write_at_once_into_sqlite(how: str, said: list[str], tmp_path: Path) -> None:
+    """Should Prefect's own way be as good one day, deployments/sqlite.py is not needed any more."""
+    words = [sys.executable, "-c", WRITERS, str(tmp_path / "written.db"), how]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    printed = done.stdout.splitlines()
+    assert [*sorted(printed[:2]), *printed[2:]] == said, done.stderr[-2000:]
 
 
 def test_a_secret_is_read_from_its_block(server: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.prefect_server import SERVER
 from tests.e2e.product import Product
 from tests.lab.lab import Lab
 
@@ -44,11 +45,15 @@ class PrefectServer:
         self.log = home / "server.log"
         environ = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         environ.pop("PREFECT_API_URL", None)
-        environ |= settings
-        argv = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        with self.log.open("wb") as log:
+        self._environ = environ | settings
+        self._argv = [sys.executable, "-c", SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        self.start()
+
+    def start(self) -> None:
+        """Start it, for the first time or again, on the same port and database; does not wait."""
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                argv, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self._argv, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
     @property
@@ -69,6 +74,11 @@ class PrefectServer:
                 return
             time.sleep(0.2)
         pytest.fail(f"Prefect's server did not answer within {START_SECONDS} s: {self.log.read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """As if its machine had lost its power."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(30)
 
     def stop(self) -> None:
         """End it and what it started."""

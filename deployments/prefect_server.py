@@ -1,0 +1,22 @@
+"""How we start Prefect's server: what a restart and a busy database ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_AT_ONCE = "from deployments.sqlite import begin_at_once; begin_at_once(); "
+#: Python's text of ``prefect server start``; the words from ``server`` on follow.
+SERVER = f"{_AT_ONCE}from prefect.cli import app; app()"
+#: The same without a CLI above it, as Prefect starts its own; uvicorn's options follow.
+BARE_SERVER = f"{_AT_ONCE}import uvicorn; uvicorn.main()"
+#: And those.
+FACTORY = ("--factory", "prefect.server.api.server:create_app", "--lifespan", "on")
+
+#: Environment variables of a server that outlives its runs; also in docs/units/prefect-server.service.
+SERVER_SETTINGS: Mapping[str, str] = {
+    # Who holds a place in a concurrency limit lies in memory otherwise: after a restart no run can renew its place,
+    # and Prefect cancels those that try (seen with 3.8.8); places of runs that end meanwhile stay taken.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # While the database is busy events are kept, up to 50,000; otherwise dropped after five attempts.
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_MAX_FLUSH_RETRIES": "10000",
+}
