@@ -82,9 +82,14 @@ class Declared:
 
 _TELLS = "{{ event.resource['prefect.resource.name'] }}: {{ event.payload | tojson }}"
 _STANDS = "{{ event.resource['prefect.resource.name'] }}, {{ event.payload['state'] }}: {{ event.payload['how'] }}"
+_LIVES = (
+    "{{ event.resource['prefect.resource.name'] }}: {{ event.payload['name'] }} (run {{ event.payload['run'] }}) was "
+    "taken for lost, but lives: it is {{ event.payload['state'] }} again"
+)
 #: Those that need no cluster's name: their name, the event, subject and body of the message.
 ALWAYS = (
     ("restore cut off", "etcd-flows.restore.interrupted", "An etcd restore was cut off", _STANDS),
+    ("run lives", "etcd-flows.run.lives", "A run that was taken for lost lives", _LIVES),
     ("backup failed", "etcd-flows.snapshot.failed", "An etcd backup failed", _TELLS),
     ("drill failed", "etcd-flows.drill.failed", "A restore drill failed", _TELLS),
     ("verification failed", "etcd-flows.verification.failed", "A stored etcd backup is bad, or was not opened", _TELLS),

@@ -8,7 +8,9 @@ Which runs are taken up again stands in :data:`deployments.declared.OFFERED`: th
 same run, so it enters its own lock (:func:`tasks.hosts.lock.decide`); should its first process live after all, that
 process has lost the lock. All others end as crashed: whether to go on with a restore is for a person to say. How its
 cluster stands then is found out, and written on the run, by a flow of its own (:class:`CutOff`). A run that lives
-after all puts its state right (:mod:`flows.alive`).
+after all, since only the server or the whole machine stood still, puts its state right (:mod:`flows.alive`), and an
+event of its own tells so. The alarm does not wait for that: on SQLite the server may lose any event that it would wait
+for, and one alarm too many does less harm than one too few.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ NOT_STARTED = timedelta(minutes=5)
 
 _TAG: dict[str, str | list[str]] = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
 _BODY = "{{ flow_run.name }} (run {{ flow_run.id }}): its worker was not heard of any more; "
+_UNLESS = ". If it lives after all, it says so within a minute"
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,20 @@ class Lost:
                 type="send-notification",
                 block_document_id=block,
                 subject="A run of etcd-flows was lost",
-                body=_BODY + self.message,
+                body=self.body,
             )
             done.append(told)
         return done
 
+    @property
+    def body(self) -> str:
+        """Of the message, a Jinja template of Prefect's."""
+        return f"{_BODY}{self.message}{_UNLESS}"
+
     def version(self, notify: str) -> str:
         """Changes whenever anything of it does."""
         words = {name: sorted(value) if name == "after" else str(value) for name, value in vars(self).items()}
-        return hashlib.sha256(json.dumps([words, notify]).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps([words, self.body, notify]).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

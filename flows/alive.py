@@ -3,7 +3,7 @@
 The automations for lost runs (:mod:`deployments.lost_runs`) go by silence. When the server was away for minutes, or
 the whole machine stood still (a suspended virtual machine), no sign of life could arrive, and what the server does
 first afterwards is to end runs that live. Such a run puts that right: it gets the state back that it had, a paused one
-with its form, so that it can still be approved.
+with its form, so that it can still be approved; and whoever was told that it was lost is told that it lives.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import flow_run
 
+from flows.events import tell
+from tasks.cluster.load import load_cluster
+from tasks.errors import EtcdFlowsError
 from tasks.reporting.progress import emit
 
 #: Seconds between two looks at what the server thinks of this run.
@@ -48,11 +51,14 @@ def _watch(run: UUID, over: threading.Event) -> None:
                 _claim(client, run, over)
             except httpx.HTTPError:
                 continue  # the server is away: that is what this is about
+            except EtcdFlowsError as error:
+                emit("warning", f"that it lives could not be told: {error.message}")
 
 
 def _claim(client: SyncPrefectClient, run: UUID, over: threading.Event) -> None:
     """While a flow's own code runs nobody but those automations, or a person, calls its run crashed."""
-    now = client.read_flow_run(run).state
+    found = client.read_flow_run(run)
+    now = found.state
     if now is None or over.is_set() or not (now.is_crashed() or now.name == LOST):
         return
     lived = [state for state in client.read_flow_run_states(run) if state.type in (StateType.RUNNING, StateType.PAUSED)]
@@ -63,4 +69,8 @@ def _claim(client: SyncPrefectClient, run: UUID, over: threading.Event) -> None:
         type=last.type, name=last.name, message="it was taken for lost, but lives", state_details=last.state_details
     )
     client.set_flow_run_state(run, again, force=True)
-    emit("warning", f"Prefect's server took this run for lost; it lives, and is {(last.name or '').lower()} again")
+    name = (last.name or "").lower()
+    emit("warning", f"Prefect's server took this run for lost; it lives, and is {name} again")
+    if called := found.parameters.get("cluster"):
+        cluster = load_cluster(str(called)).cluster.name
+        tell("run.lives", cluster, {"run": str(run), "name": found.name, "state": name})

@@ -26,6 +26,7 @@ Event = Literal[
     "verification.completed",
     "verification.failed",
     "restore.interrupted",
+    "run.lives",
     "cluster.healthy",
     "cluster.unhealthy",
 ]
@@ -69,6 +70,9 @@ EVENTS: Mapping[Event, Told] = {
     "verification.completed": Told("stored snapshots were opened and are good, or there was none to open", _OPENED),
     "verification.failed": Told("one is bad or could not be opened, or a store not be read", _OPENED, why=True),
     "restore.interrupted": Told("a restore was cancelled, or was lost with its worker", _CUT_OFF),
+    "run.lives": Told(
+        "Prefect's server had taken a run for lost that lives", ("run (its id)", "name", "state (that it has again)")
+    ),
     "cluster.healthy": Told("a check found no error", ("errors (none)",)),
     "cluster.unhealthy": Told("a check found errors, or could not be made", ("errors",), why=True),
 }

@@ -15,6 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun, State
 
+from flows.alive import LOOK
 from flows.ending import LONGEST, ends_in_state
 from flows.report import artifact_key, reporting
 from flows.restore_cancelled import say_how_it_stands
@@ -25,6 +26,8 @@ TOLD = "how the cluster stands: "
 RESTORE = "disaster-restore"
 #: Seconds for the end of a run that is being cancelled; Prefect kills its process after 30.
 PATIENCE = 90.0
+#: Seconds that a run which was only taken for lost gets to put its state right.
+GRACE = 3 * LOOK
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,16 @@ def report_cut_off_run(run: str) -> Reported:
     """
     with reporting(), get_client(sync_client=True) as client:
         found = _ended(client, UUID(run))
+        told = _told_already(client, found)
+        if not told and found.state is not None and found.state.is_crashed():
+            time.sleep(GRACE)
+            found = client.read_flow_run(found.id)
         state = found.state
         if state is None or not (state.is_crashed() or state.is_cancelled()):
             return Reported("it goes on, or has ended otherwise: there is nothing to say")
         if client.read_flow(found.flow_id).name != RESTORE:
             return Reported("it was no restore: run it again, it carries on from what it finds on the hosts")
-        text = _told_already(client, found) or say_how_it_stands(found, state.name or "", "report")
+        text = told or say_how_it_stands(found, state.name or "", "report")
         message = "\n".join(part for part in (f"{TOLD}{text}", state.message) if part)[:LONGEST]
         again: State[None] = State(type=state.type, name=state.name, message=message)
         client.set_flow_run_state(found.id, again, force=True)

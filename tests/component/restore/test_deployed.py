@@ -1,149 +1,31 @@
-"""disaster-restore as a deployment: approved in the UI, refused there, or not answered at all; and cancelled there."""
+"""disaster-restore as a deployment: approved in the UI, refused there, or not answered at all."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deployments.demo import processes
-from tests.e2e.conftest import PrefectServer
+from tests.component.restore.deployed import Deployed, locked, values
 from tests.lab.system import wait_until
 from tests.loopback import CLI, NAMES, Loopback
 
 pytestmark = [pytest.mark.component, pytest.mark.slow, pytest.mark.timeout(400)]
 
 AGAIN = ("--confirm", "demo", "--again", "--accept", "no-safety-snapshot")
-SERVE = Path(__file__).with_name("serve.py")
-
-
-class Deployed:
-    """The deployment, and the API that the UI uses."""
-
-    def __init__(self, server: PrefectServer, members: Loopback) -> None:
-        self.members = members
-        self.url = server.url
-        self.id = ""
-
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """GET, or POST with a body."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data, {"content-type": "application/json"})  # noqa: S310
-        until = time.monotonic() + 30
-        while True:
-            try:
-                with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - our own server
-                    text = answer.read()
-                return json.loads(text) if text else None
-            except urllib.error.HTTPError as error:
-                # its database is busy; Prefect's own clients ask again too
-                if error.code != 503 or time.monotonic() > until:
-                    raise
-                time.sleep(0.5)
-
-    def begin(self, **parameters: Any) -> str:
-        """Have it run; returns the run's id."""
-        known = {"cluster": str(self.members.file)} | parameters
-        return str(self.ask(f"/deployments/{self.id}/create_flow_run", {"parameters": known})["id"])
-
-    def state(self, run: str) -> tuple[str, str]:
-        """Type and message of the run's state."""
-        state = self.ask(f"/flow_runs/{run}")["state"]
-        return str(state["type"]), str(state.get("message") or "")
-
-    def wait(self, run: str, kind: str, seconds: float = 90) -> str:
-        """Wait for a state; returns its message."""
-        ends = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-        wait_until(f"{run} is {kind}", lambda: self.state(run)[0] in {kind} | ends, seconds)
-        found, message = self.state(run)
-        assert found == kind, message
-        return message
-
-    def answer(self, run: str, **given: str) -> str:
-        """Fill in the form; returns the API's status."""
-        return str(self.ask(f"/flow_runs/{run}/resume", {"run_input": given})["status"])
-
-    def paused(self, run: str, times: int) -> dict[str, Any]:
-        """Wait until it is paused for the so-manieth time; returns the state."""
-
-        def pauses() -> list[dict[str, Any]]:
-            states = self.ask(f"/flow_run_states/?flow_run_id={run}")
-            return [state for state in states if state["type"] == "PAUSED"]
-
-        wait_until(f"{run} is paused", lambda: len(pauses()) >= times or self.state(run)[0] == "FAILED", 60)
-        assert self.state(run)[0] == "PAUSED", self.state(run)
-        return max(pauses(), key=lambda state: str(state["timestamp"]))
-
-    def description(self, run: str, state: dict[str, Any]) -> str:
-        """What the form says above its fields; it is there a moment after the run has paused."""
-        keys = state["state_details"]["run_input_keyset"]
-        found: list[str] = []
-
-        def there() -> bool:
-            with contextlib.suppress(urllib.error.HTTPError):
-                self.ask(f"/flow_runs/{run}/input/{keys['schema']}")
-                found.append(str(self.ask(f"/flow_runs/{run}/input/{keys['description']}")))
-            return bool(found)
-
-        wait_until("the form is there", there, 20)
-        return found[0]
-
-
-@pytest.fixture(scope="module")
-def deployed(server: PrefectServer, members: Loopback) -> Iterator[Deployed]:
-    made = Deployed(server, members)
-    members.ctl(NAMES[0], "put kept before")
-    members.run("snapshot-backup")
-    members.ctl(NAMES[0], "put kept after")
-    environ = members.environment() | {"PREFECT_RUNNER_POLL_FREQUENCY": "1"}
-    with (members.root / "serve.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(SERVE)],
-            cwd=members.root,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        until = time.monotonic() + 60
-        while not made.id:
-            assert process.poll() is None, (members.root / "serve.log").read_text()
-            assert time.monotonic() < until
-            with contextlib.suppress(urllib.error.URLError):
-                made.id = made.ask("/deployments/name/disaster-restore/restore")["id"]
-            time.sleep(0.2)
-        yield made
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(40)
-
-
-def values(members: Loopback) -> set[str]:
-    return {members.ctl(name, "get kept --print-value-only").strip() for name in NAMES}
-
-
-def locked(members: Loopback) -> bool:
-    return any(found.is_dir() for name in NAMES for found in members.records(name, "lock").glob("*"))
 
 
 def test_no_answer_means_no(deployed: Deployed) -> None:
     members = deployed.members
     before = members.pids()
-    message = deployed.wait(deployed.begin(approval_seconds=3), "FAILED")
-    assert "which means no" in message
+    run = deployed.begin(approval_seconds=3)
+    assert "which means no" in deployed.wait(run, "FAILED")
+    assert deployed.ask(f"/flow_runs/{run}")["state"]["name"] == "Refused"
     assert members.pids() == before
     assert not any(members.records(name, "restore").exists() for name in NAMES)
 
@@ -172,48 +54,10 @@ def test_typed_names_and_a_plan_that_became_another(deployed: Deployed) -> None:
         assert (record["requested_by"], record["reason"], record["had_quorum"]) == ("J. Doe", "second yes", False)
 
 
-def test_cancelled_in_the_middle(deployed: Deployed) -> None:
-    """The first restored member is frozen, so the run can't get on; what it was cancelled in stays as it is."""
-    members = deployed.members
-    before = members.pids()[NAMES[0]]
-    run = deployed.begin(confirm="demo", again=True, accept=["no-safety-snapshot"])
-    frozen: list[int] = []
-
-    def freeze() -> bool:
-        pid = members.pids().get(NAMES[0], before)
-        if pid != before:
-            os.kill(pid, signal.SIGSTOP)
-            frozen.append(pid)
-        return pid != before
-
-    wait_until("the first restored member is there", freeze, 90)
-    try:
-        deployed.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}, "force": True})
-        try:
-            deployed.wait(run, "CANCELLED", 150)
-        finally:
-            print((members.root / "serve.log").read_text()[-6000:])
-        there = members.pids()
-        assert there[NAMES[0]] == frozen[0]
-        assert NAMES[2] not in there, "it is started last, and was not yet"
-        assert members.records(NAMES[2], "hold").exists()
-        assert members.records(NAMES[2], "restore/record.json").exists()
-    finally:
-        os.kill(frozen[0], signal.SIGCONT)
-    artifacts = deployed.ask("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
-    (told,) = (str(found["data"]) for found in artifacts if found["key"] == "demo-restore")
-    assert f"{NAMES[0]}: runs on the restored data" in told
-    assert f"{NAMES[2]}: stopped and held, set to the restored data" in told
-    assert f"to go on: etcd-flows disaster-restore {members.file} --confirm demo" in told
-    assert "--go-back" in told
-    assert members.pids() == there, "nothing was started or stopped since"
-    members.run("disaster-restore", "--confirm", "demo")
-    assert values(members) == {"before"}
-
-
 def test_the_way_back_is_approved_too(deployed: Deployed) -> None:
     """A wrong name is no yes; who said yes, and why, is on record."""
     members = deployed.members
+    members.run("disaster-restore", *AGAIN)  # from members that could decide: there is a way back
     members.ctl(NAMES[1], "put since 1")
     run = deployed.begin(go_back=True)
     told = deployed.description(run, deployed.paused(run, 1))
