@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 PYTEST := $(BIN)/python -m pytest
 # Files in the order in which they are named, the long ones first: at the end many short ones keep all workers busy.
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-TEST_PACKAGES := openssh-server csh tcsh fish zsh age zstd postgresql
+TEST_PACKAGES := openssh-server csh tcsh fish zsh age zstd postgresql curl jq
 S3_PACKAGES := debian-archive-keyring
 LAB_PACKAGES := systemd-container debootstrap openssh-client iproute2 e2fsprogs ca-certificates
 

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from deployments.cli import main
 from tasks.cluster.load import parse_cluster
+from tests.reader import blocks, put_program
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -96,11 +96,7 @@ def test_what_is_made_from_the_code_is_up_to_date() -> None:
 def test_commands_marked_as_tested_do_what_is_shown(page: str, tmp_path: Path) -> None:
     for name, content in re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", PAGES[page], re.DOTALL):
         (tmp_path / name).write_text(content)
-    program = tmp_path / "bin/etcd-flows"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m deployments.cli "$@"\n')
-    program.chmod(0o755)
-    path = f"{program.parent}:{os.environ['PATH']}"
+    path = f"{put_program(tmp_path).parent}:{os.environ['PATH']}"
     environ = {"HOME": str(tmp_path), "PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
     for block in TESTED.findall(PAGES[page]):
         for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
@@ -118,6 +114,17 @@ def test_commands_marked_as_tested_do_what_is_shown(page: str, tmp_path: Path) -
             said = done.stdout.splitlines()
             for line in shown.splitlines():
                 assert line == "..." or line in said, f"{page}: {command}: {line!r} is not in {done.stdout}"
+
+
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text)])
+def test_marks_are_known_and_whoever_they_name_follows_the_page(page: str) -> None:
+    for block in blocks(PAGES[page]):
+        known = block.mark in ("", "tested") or block.file or block.mark.startswith("on a host: ") or block.tester
+        assert known, f"{page}: <!-- {block.mark} -->"
+        if block.tester:
+            text = (ROOT / block.tester).read_text()
+            assert f'"{page}"' in text, f"{block.tester} does not follow {page}"
+            assert ".passed_over() == []" in text, f"{block.tester} does not look whether it passed something over"
 
 
 UNITS = sorted((ROOT / "docs/units").glob("*.service"))
