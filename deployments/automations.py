@@ -22,6 +22,7 @@ from prefect.events.schemas.automations import Automation, AutomationCore, Event
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
+from deployments.at_once import Tell, each_of
 from deployments.declared import Change, changes
 from deployments.lost_runs import CutOff, Lost, lost_runs
 from tasks.cluster.spec import Cluster
@@ -133,12 +134,18 @@ def missed(cluster: str, within: timedelta) -> Declared:
 
 
 def register_automations(
-    client: SyncPrefectClient, wanted: tuple[Automatic, ...], notify: str, *, plan_only: bool = False
+    client: SyncPrefectClient,
+    wanted: tuple[Automatic, ...],
+    notify: str,
+    tell: Tell | None = None,
+    *,
+    plan_only: bool = False,
 ) -> dict[str, Change]:
     """Make the server's automations what is declared; returns what was (or would be) done, by name.
 
     Args:
         notify: Notification block, ``type/name`` as `prefect block ls` shows it; empty: they only leave an event.
+        tell: Is told how far it is, in automations.
 
     Raises:
         InputError: There is no such block.
@@ -152,15 +159,17 @@ def register_automations(
     versions = {name: found.description.rpartition(" ")[2] for name, found in present.items()}
     by_name = {each.name: each for each in wanted}
     plan = changes({each.name: each.version(notify) for each in wanted}, versions)
-    for name, change in plan.items():
-        if plan_only or change == "keep":
-            continue
-        if change == "remove":
+
+    def work(name: str) -> None:
+        if plan[name] == "remove":
             client.delete_automation(present[name].id)
-        elif change == "change":
+        elif plan[name] == "change":
             client.update_automation(present[name].id, _automation(by_name[name], notify, block))
         else:
             client.create_automation(_automation(by_name[name], notify, block))
+
+    if not plan_only:
+        each_of([name for name, change in plan.items() if change != "keep"], work, tell)
     return plan
 
 

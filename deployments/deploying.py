@@ -11,6 +11,7 @@ import yaml
 from deployments.api import api_errors, turn_to_api
 from deployments.declared import declared, prefect_yaml
 from deployments.errors import show_error
+from deployments.meter import Meter
 from deployments.served_clusters import served_clusters
 from tasks.errors import EtcdFlowsError
 
@@ -33,14 +34,17 @@ def run_deploy(pool: str, notify: str, *, plan_only: bool, as_json: bool) -> int
         from deployments import automations
         from deployments.registry import plan_registration, register, reporter
 
+        meter = Meter("registering", quiet=as_json, amount="{:.0f}".format)
         with api_errors(url), get_client(sync_client=True) as client:
-            plan = plan_registration(client, declared(clusters))
+            plan = plan_registration(client, declared(clusters), pool)
             if not as_json:
                 click.echo(f"deployments at {url}:\n{plan.as_text()}")
             if not plan_only:
-                register(client, plan, pool)
+                register(client, plan, meter)
+                meter.end()
             told = automations.declared(clusters, reporter(client))
-            told_changes = automations.register_automations(client, told, notify, plan_only=plan_only)
+            told_changes = automations.register_automations(client, told, notify, meter, plan_only=plan_only)
+            meter.end()
             if not as_json:
                 click.echo("".join(f"  {c:<7} {n}\n" for n, c in told_changes.items() if c != "keep"), nl=False)
     except EtcdFlowsError as error:

@@ -1,9 +1,10 @@
-"""How far a long transfer is, on the terminal: one line that is written over, or a line now and then in a log."""
+"""How far something long is, on the terminal: one line that is written over, or a line now and then in a log."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import click
 
@@ -13,15 +14,17 @@ _EVERY_TERMINAL, _EVERY_LOG = 0.2, 10.0
 
 
 class Meter:
-    """Shows bytes, rate and time left on stderr.
+    """Shows how much is done, rate and time left on stderr.
 
     Args:
         what: What is going on, in two or three words.
         quiet: Show nothing.
+        amount: Words for how much; bytes unless told otherwise.
     """
 
-    def __init__(self, what: str, *, quiet: bool = False) -> None:
+    def __init__(self, what: str, *, quiet: bool = False, amount: Callable[[float], str] = size) -> None:
         self._what = what
+        self._amount = amount
         self._terminal = sys.stderr.isatty()
         self._quiet = quiet
         self._began = 0.0
@@ -29,7 +32,7 @@ class Meter:
         self._width = 0
 
     def __call__(self, done: int, total: int) -> None:
-        """So many bytes of so many."""
+        """So much of so much."""
         now = time.monotonic()
         if not self._began:
             self._began = now
@@ -39,7 +42,7 @@ class Meter:
         self._shown = now
         rate = done / max(now - self._began, 1e-6)
         left = f", {duration((total - done) / rate)} left" if rate and done < total else ""
-        text = f"{self._what}: {size(done)} of {size(total)}, {size(rate)}/s{left}"
+        text = f"{self._what}: {self._amount(done)} of {self._amount(total)}, {self._amount(rate)}/s{left}"
         if self._terminal:
             click.echo("\r" + text.ljust(self._width), err=True, nl=False)
             self._width = len(text)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version as installed_version
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect import Flow
@@ -15,22 +17,28 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCre
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterTags,
+    FlowFilter,
+    FlowFilterId,
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, FlowRun, StateType
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
+from deployments.at_once import Tell, each_of
 from deployments.declared import REPORTER, RUN_ENVIRONMENT, TAG, Change, Declared, changes
 from deployments.forms import form
 from flows.report_cut_off_run import RESTORE
 
 #: Deployments that are asked for at once.
 _PAGE = 200
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -41,11 +49,13 @@ class Registration:
         changes: By the deployment's name.
         wanted: What is declared, by name.
         present: Ids of what is there, by name.
+        pool: Work pool whose workers run the flows.
     """
 
     changes: Mapping[str, Change]
     wanted: Mapping[str, Declared]
     present: Mapping[str, UUID]
+    pool: str
 
     @property
     def empty(self) -> bool:
@@ -69,36 +79,66 @@ class Registration:
         return {"deployments": [{"name": name, "change": change} for name, change in self.changes.items()]}
 
 
-def plan_registration(client: SyncPrefectClient, wanted: tuple[Declared, ...]) -> Registration:
-    """Compare what is declared with what the server has."""
-    by_name = {each.name: each for each in wanted}
-    present, versions = {}, {}
-    flows = {}
-    offset = 0
-    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    while page := client.read_deployments(deployment_filter=ours, limit=_PAGE, offset=offset):
-        offset += len(page)
-        for found in page:
-            if found.flow_id not in flows:
-                flows[found.flow_id] = client.read_flow(found.flow_id).name
-            name = f"{flows[found.flow_id]}/{found.name}"
-            present[name], versions[name] = found.id, found.version or ""
-    plan = changes({name: _version(each) for name, each in by_name.items()}, versions)
-    return Registration(plan, by_name, present)
-
-
-def register(client: SyncPrefectClient, registration: Registration, pool: str) -> None:
-    """Carry it out. Run again after it was cut off, it does the rest.
+def plan_registration(client: SyncPrefectClient, wanted: tuple[Declared, ...], pool: str) -> Registration:
+    """Compare what is declared with what the server has.
 
     Args:
-        pool: Work pool whose workers run the flows; made if there is none of that name.
+        pool: Work pool whose workers are to run the flows; what is in another one changes.
     """
-    ensure_pool(client, pool)
-    for name, change in registration.changes.items():
-        if change == "remove":
-            client.delete_deployment(registration.present[name])
-        elif change != "keep":
-            _create(client, registration.wanted[name], pool)
+    by_name = {each.name: each for each in wanted}
+    present, versions = {}, {}
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    for flow in _pages(lambda offset: client.read_flows(deployment_filter=ours, limit=_PAGE, offset=offset)):
+        for found in _of_flow(client, flow.id, ours):
+            name = f"{flow.name}/{found.name}"
+            present[name] = found.id
+            versions[name] = (found.version or "") if found.work_pool_name == pool else ""
+    plan = changes({name: _version(each) for name, each in by_name.items()}, versions)
+    return Registration(plan, by_name, present, pool)
+
+
+def _of_flow(client: SyncPrefectClient, flow: UUID, ours: DeploymentFilter) -> Iterator[DeploymentResponse]:
+    """Flow by flow, since the server sorts by names alone: where many bear one name, a page may miss some of them,
+    and those of a removed cluster would stay.
+    """
+    only = FlowFilter(id=FlowFilterId(any_=[flow]))
+    return _pages(
+        lambda offset: client.read_deployments(flow_filter=only, deployment_filter=ours, limit=_PAGE, offset=offset)
+    )
+
+
+def _pages(ask: Callable[[int], Sequence[_Found]]) -> Iterator[_Found]:
+    """All that there are, asked for a page at a time by how many came before."""
+    offset = 0
+    while page := ask(offset):
+        yield from page
+        offset += len(page)
+        if len(page) < _PAGE:
+            return
+
+
+def register(client: SyncPrefectClient, registration: Registration, tell: Tell | None = None) -> None:
+    """Carry it out. Run again after it was cut off, it does the rest.
+
+    The pool is made if there is none of that name.
+
+    Args:
+        tell: Is told how far it is, in deployments.
+    """
+    ensure_pool(client, registration.pool)
+    todo = {name: change for name, change in registration.changes.items() if change != "keep"}
+    entrypoints = {registration.wanted[name].entrypoint for name, change in todo.items() if change != "remove"}
+    flows = {entrypoint: client.create_flow_from_name(flow_object(entrypoint).name) for entrypoint in entrypoints}
+
+    def work(name: str) -> None:
+        if todo[name] == "remove":
+            with suppress(ObjectNotFound):  # somebody else was faster
+                client.delete_deployment(registration.present[name])
+        else:
+            each = registration.wanted[name]
+            _create(client, each, flows[each.entrypoint], registration.pool)
+
+    each_of(todo, work, tell)
 
 
 def ensure_pool(client: SyncPrefectClient, pool: str) -> None:
@@ -157,9 +197,14 @@ def _version(each: Declared) -> str:
     return each.version(_schema(each), installed_version("etcd-flows"))
 
 
+@cache
+def _parameters(entrypoint: str) -> dict[str, Any]:
+    return flow_object(entrypoint).parameters.model_dump(exclude_unset=True)
+
+
 def _schema(each: Declared) -> dict[str, Any]:
-    schema = flow_object(each.entrypoint).parameters.model_dump(exclude_unset=True)
-    return form(schema, each.cluster if each.of_cluster else "", each.members, each.stores)
+    parameters = _parameters(each.entrypoint)
+    return form(parameters, each.cluster if each.of_cluster else "", each.members, each.stores)
 
 
 def _options(each: Declared) -> ConcurrencyOptions | None:
@@ -168,7 +213,7 @@ def _options(each: Declared) -> ConcurrencyOptions | None:
     return ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy(each.collision))
 
 
-def _create(client: SyncPrefectClient, each: Declared, pool: str) -> None:
+def _create(client: SyncPrefectClient, each: Declared, flow_id: UUID, pool: str) -> None:
     flow = flow_object(each.entrypoint)
     schedules = []
     if each.cron:
@@ -176,7 +221,7 @@ def _create(client: SyncPrefectClient, each: Declared, pool: str) -> None:
         parameters = dict(each.scheduled)
         schedules = [DeploymentScheduleCreate(schedule=schedule, slug="cluster-file", parameters=parameters)]
     client.create_deployment(
-        flow_id=client.create_flow_from_name(flow.name),
+        flow_id=flow_id,
         name=each.cluster,
         version=_version(each),
         schedules=schedules,

@@ -23,6 +23,7 @@ from deployments.api import ApiError, Served, api_errors
 from deployments.api_asking import Way
 from deployments.declared import declared
 from deployments.errors import show_error
+from deployments.meter import Meter
 from deployments.prefect_server import SERVER, SERVER_SETTINGS
 from deployments.served_clusters import cluster_directories, served_clusters
 from deployments.tied import tied
@@ -152,6 +153,7 @@ def _start_server(wanted: Wanted, served: Served, auth: str, family: _Family) ->
         "PREFECT_API_AUTH_STRING": auth,
         "PREFECT_SERVER_API_AUTH_STRING": auth,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PYTHONTZPATH": "",  # see docs/units/prefect-server.service
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(served.directory / "ui"),
         "DO_NOT_TRACK": "1",
     }
@@ -182,11 +184,13 @@ def _register(clusters: dict[str, Cluster], url: str, wanted: Wanted, *, alone: 
     from deployments import automations
     from deployments.registry import have_told, plan_registration, register, reporter, settle_orphans
 
+    meter = Meter("registering", amount="{:.0f}".format)
     with api_errors(url), get_client(sync_client=True) as client:
         settled = settle_orphans(client) if alone else []
-        plan = plan_registration(client, declared(clusters))
+        plan = plan_registration(client, declared(clusters), wanted.pool)
         click.echo(plan.as_text())
-        register(client, plan, wanted.pool)
+        register(client, plan, meter)
+        meter.end()
         automations.register_automations(client, automations.declared(clusters, reporter(client)), wanted.notify)
         have_told(client, settled)
         if settled:

@@ -45,6 +45,20 @@ with get_client(sync_client=True) as client:
     register_automations(client, lost_runs(PREFIX, timedelta(seconds=45), timedelta(seconds=75)), "")
 """
 
+# What is to be done where a page of the server's list holds few, and where the runs are to be another pool's.
+PLANNED = """
+import json, os
+from prefect.client.orchestration import get_client
+from deployments import registry
+from deployments.declared import declared
+from deployments.served_clusters import served_clusters
+registry._PAGE = 2
+wanted = declared(served_clusters(os.environ))
+with get_client(sync_client=True) as client:
+    plans = [registry.plan_registration(client, wanted, pool).changes for pool in ("etcd-flows", "others")]
+print(json.dumps(plans))
+"""
+
 
 @dataclass
 class Site:
@@ -88,9 +102,12 @@ class Site:
             (self.directory / "clusters" / f"{name}.yaml").write_text(yaml.safe_dump(document))
         return names
 
-    def run(self, *words: str) -> None:
-        done = subprocess.run(words, env=self.environ, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    def run(self, *words: str) -> str:
+        done = subprocess.run(
+            words, env=self.environ, cwd=ROOT, capture_output=True, text=True, timeout=300 + 10 * COUNT
+        )
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
 
     def start_worker(self, name: str) -> subprocess.Popen[bytes]:
         words = ["-m", "prefect", "worker", "start", "--pool", "etcd-flows", "--type", "process", "--limit", "2"]
@@ -188,7 +205,12 @@ def site(etcd_release_dir: Path) -> Iterator[Site]:
 def test_a_killed_worker_loses_no_backup_and_doubles_none(site: Site, etcd_release_dir: Path) -> None:
     names = site.describe(etcd_release_dir)
     site.run(*CLI, "bootstrap-cluster", "real")
+    deploying = time.monotonic()
     site.run(*CLI, "deploy")
+    deployed = time.monotonic() - deploying
+    same, moved = json.loads(site.run(sys.executable, "-c", PLANNED))
+    assert {*same.values()} == {"keep"}
+    assert moved == dict.fromkeys(same, "change")
     site.run(sys.executable, "-c", NOTICE_SOON)
     began = time.monotonic()
     wanted = {}
@@ -226,4 +248,5 @@ def test_a_killed_worker_loses_no_backup_and_doubles_none(site: Site, etcd_relea
         assert len([*(site.directory / "backups" / name).rglob("manifests/*.json")]) == 1, name
     size = site.database.ask("SELECT pg_size_pretty(pg_database_size('postgres'))")
     print(f"{figures.peaks} MB, {figures.seconds} s of CPU, database {size}")
+    print(f"{len(same)} deployments registered in {deployed:.0f} s")
     print(f"{COUNT} backups: killed after {killed - began:.0f} s, {len(lost)} lost, all done {ended - began:.0f} s")

@@ -44,6 +44,7 @@ class PrefectServer:
         self.url = f"http://127.0.0.1:{port}/api"
         self.log = home / "server.log"
         environ = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        environ["PYTHONTZPATH"] = ""  # as serve and the unit have it
         environ.pop("PREFECT_API_URL", None)
         self._environ = environ | settings
         self._argv = [sys.executable, "-c", SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
