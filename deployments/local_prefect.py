@@ -20,7 +20,7 @@ from pathlib import Path
 
 import click
 
-from deployments.prefect_server import BARE_SERVER, FACTORY
+from deployments.prefect_server import BARE_SERVER, CHEAPER, FACTORY
 from deployments.tied import tied
 from tasks.errors import EtcdFlowsError
 
@@ -42,7 +42,7 @@ class LocalPrefect:
         words = [*tied(BARE_SERVER), *FACTORY, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
         # As Prefect has them for its own: no UI, and nothing that outlives the run.
         ours = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-        environment = {**os.environ, **settings, **ours}
+        environment = {**CHEAPER, **os.environ, **settings, **ours}
         environment.pop("PREFECT_API_URL", None)
         # A session of its own: it outlives Ctrl-C on the terminal, so that the run can end in order.
         self._process = subprocess.Popen(  # noqa: S603 - our own Python

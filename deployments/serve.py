@@ -24,7 +24,7 @@ from deployments.api_asking import Way
 from deployments.declared import declared
 from deployments.errors import show_error
 from deployments.meter import Meter
-from deployments.prefect_server import SERVER, SERVER_SETTINGS
+from deployments.prefect_server import CHEAPER, SERVER, SERVER_SETTINGS
 from deployments.served_clusters import cluster_directories, served_clusters
 from deployments.tied import tied
 from tasks.cluster.spec import Cluster
@@ -147,13 +147,12 @@ def _serve(wanted: Wanted, family: _Family, stop: threading.Event) -> int:
 def _start_server(wanted: Wanted, served: Served, auth: str, family: _Family) -> str:
     url = f"http://{wanted.host}:{wanted.port}/api"
     os.environ |= {
-        **{name: os.environ.get(name, value) for name, value in SERVER_SETTINGS.items()},
+        **{name: os.environ.get(name, value) for name, value in (SERVER_SETTINGS | CHEAPER).items()},
         "PREFECT_HOME": str(served.directory / "prefect"),
         "PREFECT_API_URL": url,
         "PREFECT_API_AUTH_STRING": auth,
         "PREFECT_SERVER_API_AUTH_STRING": auth,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PYTHONTZPATH": "",  # see docs/units/prefect-server.service
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(served.directory / "ui"),
         "DO_NOT_TRACK": "1",
     }

@@ -8,7 +8,7 @@ import time
 
 from deployments.demo.child import ChildServer
 from deployments.local_prefect import answers
-from deployments.prefect_server import BARE_SERVER, FACTORY
+from deployments.prefect_server import BARE_SERVER, CHEAPER, FACTORY
 from tasks.errors import EtcdFlowsError
 
 _START_SECONDS = 180.0
@@ -32,6 +32,7 @@ class PrefectServer(ChildServer):
         for name in [name for name in os.environ if name.startswith("PREFECT_")]:
             del os.environ[name]
         os.environ |= {
+            **CHEAPER,
             "PREFECT_HOME": str(self.folder),
             "PREFECT_API_URL": f"{self.url}/api",
             "PREFECT_SERVER_API_HOST": "127.0.0.1",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.prefect_server import SERVER
+from deployments.prefect_server import CHEAPER, SERVER
 from tests.e2e.product import Product
 from tests.lab.lab import Lab
 
@@ -43,8 +43,7 @@ class PrefectServer:
         self.home = home
         self.url = f"http://127.0.0.1:{port}/api"
         self.log = home / "server.log"
-        environ = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-        environ["PYTHONTZPATH"] = ""  # as serve and the unit have it
+        environ = {**CHEAPER, **os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         environ.pop("PREFECT_API_URL", None)
         self._environ = environ | settings
         self._argv = [sys.executable, "-c", SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
