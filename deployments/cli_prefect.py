@@ -100,7 +100,7 @@ def locks_list(cluster: str, as_json: bool) -> None:
 
 @locks.command("release")
 @cluster_argument
-@click.option("--run", required=True, metavar="ID", help="The run whose lock it is, as `locks list` shows it.")
+@click.option("--run", default="", metavar="ID", help="The run whose lock it is, as `locks list` shows it.")
 @click.option("--force", is_flag=True, help="Also if the run seems to live; it then stops before its next command.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 def locks_release(cluster: str, run: str, force: bool, as_json: bool) -> None:

@@ -40,7 +40,8 @@ def form(
     order += [name for name in properties if name not in FIRST]
     for position, name in enumerate(order):
         properties[name]["position"] = position
-    return {**schema, "properties": {name: properties[name] for name in order}}
+    # Closed: a misspelt parameter is told to whoever starts the run, instead of crashing it in its worker.
+    return {**schema, "properties": {name: properties[name] for name in order}, "additionalProperties": False}
 
 
 def _field(name: str, value: Mapping[str, Any]) -> dict[str, Any]:

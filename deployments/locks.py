@@ -50,7 +50,7 @@ def run_release(cluster: str, run: str, *, force: bool, as_json: bool) -> int:
     try:
         spec = load(cluster)
         seen, errors = look(spec.all_hosts)
-        meant = [holder for holder in holders(seen, is_alive) if holder.is_called(run)]
+        meant = [holder for holder in holders(seen, is_alive) if run and holder.is_called(run)]
         if not meant and not errors:
             raise _unknown(spec, run, seen)
         if not force:
@@ -95,8 +95,9 @@ def _record(host: str, entry: Entry, holder: Holder) -> dict[str, Any]:
 def _unknown(spec: Cluster, run: str, seen: Seen) -> InputError:
     runs = sorted({entry.owner.run if entry.owner else entry.session for locks in seen.values() for entry in locks})
     there = f"the locks there are of {', '.join(runs)}" if runs else "there is no lock at all"
+    what = f"no host of {spec.name} has a lock of run {run}" if run else "whose lock it is was not said (--run)"
     return InputError(
-        f"no host of {spec.name} has a lock of run {run}; {there}",
+        f"{what}; {there}",
         state="nothing was changed",
         remedy=f"see `etcd-flows locks list {spec.source or spec.name}`",
     )

@@ -148,7 +148,7 @@ def _prefect(verbose: bool) -> Iterator[Callable[[], None]]:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    _turn_to_served()
+    silent = _turn_to_served()
     from prefect.settings import (
         PREFECT_API_URL,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -164,7 +164,7 @@ def _prefect(verbose: bool) -> Iterator[Callable[[], None]]:
         with temporary_settings(set_defaults=heartless):
             yield lambda: None
         return
-    why = f"the Prefect API at {url} does not answer" if url else "no Prefect API is configured"
+    why = f"the Prefect API at {url} does not answer" if url else silent or "no Prefect API is configured"
     _say(f"{why}: running with a local, temporary one (this run is not in a shared UI) ...")
     server = local_prefect()
     patience = float(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value())
@@ -173,15 +173,21 @@ def _prefect(verbose: bool) -> Iterator[Callable[[], None]]:
         yield lambda: server.wait(patience)
 
 
-def _turn_to_served() -> None:
-    """Without another API, use the server that ``etcd-flows serve`` runs on this machine, if it does; say so."""
+def _turn_to_served() -> str:
+    """Without another API, use the server that ``etcd-flows serve`` runs on this machine, if it does; say so.
+
+    Returns:
+        Why not, for people, if one was started here and does not answer.
+    """
     served = Served.of(os.environ).environment()
     api = configured(os.environ, Path.cwd()) if served else None
     if api is None or api.url != served["PREFECT_API_URL"] or "PREFECT_API_URL" in os.environ:
-        return
-    if Way(api.auth).answers(api.url, API_TIMEOUT):
-        os.environ.update(served)
-        _say(f"this run is in the UI of `etcd-flows serve`: {api.url.removesuffix('/api')}")
+        return ""
+    if not Way(api.auth).answers(api.url, API_TIMEOUT):
+        return f"the Prefect of `etcd-flows serve` on this machine ({api.url}) does not answer"
+    os.environ.update(served)
+    _say(f"this run is in the UI of `etcd-flows serve`: {api.url.removesuffix('/api')}")
+    return ""
 
 
 def _answers(url: str) -> bool:

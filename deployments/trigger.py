@@ -84,10 +84,16 @@ def run_trigger(order: Order, *, as_json: bool) -> int:
 def _start(client: SyncPrefectClient, order: Order) -> FlowRun:
     from prefect.exceptions import ObjectNotFound
 
+    from deployments.declared import OFFERED
+
     name = f"{order.flow}/{order.cluster}"
     try:
         deployment = client.read_deployment_by_name(name)
     except ObjectNotFound as error:
+        if order.flow not in (flows := [each.flow for each in OFFERED]):
+            raise InputError(
+                f"no flow is called {order.flow!r}", state="nothing was started", remedy=f"there are {', '.join(flows)}"
+            ) from error
         raise InputError(
             f"there is no deployment {name}",
             state="nothing was started",

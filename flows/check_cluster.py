@@ -101,7 +101,7 @@ def check_certificates(cluster: Cluster, facts: Mapping[str, HostFacts]) -> list
             continue
         ends, name = min(known)
         days = (ends - now).total_seconds() / 86400
-        text = f"{name}.crt ends {ends:%Y-%m-%d}, in {days:.0f} days"
+        text = f"{name}.crt ends {ends:%Y-%m-%d}, in {int(days)} days"
         remedy = "renew it before then; etcd reads new leaf certificates without a restart"
         if days < CERTIFICATE_ERROR:
             found.append(Finding("error", "certificates", text, host.name, remedy))
@@ -119,7 +119,7 @@ def check_drift(cluster: Cluster, facts: Mapping[str, HostFacts]) -> list[Findin
     try:
         _, plan = plan_bootstrap(cluster, facts, known_authority(cluster), Identity("none", "none"))
     except EtcdFlowsError as error:
-        return [Finding("error", "drift", str(error), error.host)]
+        return [Finding("error", "drift", error.message, error.host, error.remedy or "")]
     if plan.empty:
         return [Finding("ok", "drift", "the hosts are as the cluster file says")]
     remedy = f"see `etcd-flows bootstrap-cluster {cluster.source or cluster.name} --plan`"

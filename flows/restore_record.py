@@ -22,7 +22,7 @@ from tasks.restore.expect import Last
 from tasks.restore.fresh import other_members
 from tasks.restore.hooks import without
 from tasks.restore.record import Record, find_record, record_on
-from tasks.restore.refusals import dead_members
+from tasks.restore.refusals import dead_members, or_leave_out
 from tasks.restore.stand import may_have_served, stands
 
 
@@ -85,7 +85,8 @@ def living(
                 remedy="who the members are is fixed in its record; --start-over begins anew with others",
             )
         gone = list(record.dead)
-        refuse(tuple(error for name, error in errors.items() if name not in gone))
+        silent = {name: error for name, error in errors.items() if name not in gone}
+        refuse(tuple(or_leave_out(error, name, " --start-over") for name, error in silent.items()))
     else:
         refuse(dead_members(cluster, gone, fenced, errors))
     hosts = tuple(host for host in cluster.hosts if host.name not in gone)

@@ -70,8 +70,8 @@ def check_key_files(home: Path) -> list[Finding]:
 
 
 def check_logins(name: str, cluster: Cluster, home: Path) -> list[Finding]:
-    """All that a login needs, for each host and each jump host before it."""
-    hosts = [host for host in cluster.hosts if host.connection == "ssh"]
+    """All that a login needs, for each machine that the file names and each jump host before it."""
+    hosts = [host for host in _machines(cluster) if host.connection == "ssh"]
     if not hosts:
         return []
     in_agent = agent_keys() or 0
@@ -79,6 +79,17 @@ def check_logins(name: str, cluster: Cluster, home: Path) -> list[Finding]:
     if not found:
         return [Finding("ok", "logins", f"keys and host keys for {plural(len(hosts), 'host')} are at hand", name)]
     return found
+
+
+def _machines(cluster: Cluster) -> list[Host]:
+    """Members, the monitoring host, the one for drills, those of hooks; of each name one."""
+    watch = cluster.monitoring.watch if cluster.monitoring else None
+    hooks = (*cluster.restore.before_stop, *cluster.restore.after_proof)
+    places = (watch, cluster.drill_place, *hooks)
+    found: dict[str, Host] = {}
+    for host in (*cluster.hosts, *(place.host for place in places if place)):
+        found.setdefault(host.name, host)
+    return list(found.values())
 
 
 def _check_host(name: str, host: Host, home: Path, in_agent: int) -> Iterator[Finding]:

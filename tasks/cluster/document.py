@@ -18,7 +18,8 @@ from tasks.cluster.problems import Notes
 MAX_DEPTH = 32
 MAX_EVENTS = 20_000
 _STRING_TAGS = ("!", "tag:yaml.org,2002:str")
-_QUOTED = re.compile(r"'(?!<[a-z ]+>')([^']{2,}|'')'")
+_QUOTED = re.compile(r"'([^']*)'")
+_OF_YAML = re.compile(r"|.|<[a-z ]+>")
 
 
 @dataclass(eq=False)
@@ -156,6 +157,11 @@ class _Composer:
             )
 
 
+def _unquoted(quoted: re.Match[str]) -> str:
+    """A sign or a token's name as it is; anything longer is of the file, and may be a secret."""
+    return quoted[0] if _OF_YAML.fullmatch(quoted[1]) else "something"
+
+
 def _note_syntax(error: yaml.MarkedYAMLError, text: str, notes: Notes) -> None:
     """One problem for a syntax error; PyYAML's wording, without the pieces of the file that it quotes."""
     mark = error.problem_mark or error.context_mark
@@ -163,7 +169,7 @@ def _note_syntax(error: yaml.MarkedYAMLError, text: str, notes: Notes) -> None:
     line = notes.position(offset)[0]
     lines = text.split("\n")
     source = lines[line - 1] if line <= len(lines) else ""
-    problem = _QUOTED.sub("something", error.problem or "cannot be read").replace("\t", "\\t")
+    problem = _QUOTED.sub(_unquoted, error.problem or "cannot be read").replace("\t", "\\t")
     hint = "check the indentation, quotes and brackets here and on the line before"
     if "\\t" in problem or source[: len(source) - len(source.lstrip())].count("\t"):
         problem, hint = "a tab where YAML wants spaces", "indent with spaces"

@@ -67,7 +67,8 @@ def resolve(ref: SecretRef, environ: Mapping[str, str] = os.environ) -> Secret:
     if ref.kind == "env":
         value = environ.get(ref.name)
         if value is None:
-            raise _refusal(ref, "the environment variable is not set", "set it for the process that runs the flow")
+            remedy = f"set {ref.name} for the process that runs the flow"
+            raise _refusal(ref, "the environment variable is not set", remedy)
     elif ref.kind == "file":
         value = _from_file(ref)
     else:

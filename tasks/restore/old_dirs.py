@@ -201,7 +201,7 @@ def refuse_only_copies(found: Mapping[str, Old], entries: Iterable[CatalogEntry]
         "no verified snapshot in a store is newer than the last restore, so the old data may be the only copy of "
         "something",
         state="nothing was removed",
-        remedy="snapshot-backup, then restore-drill or `snapshots verify --open` for what it made; then run again",
+        remedy="snapshot-backup, then restore-drill or `snapshots verify` for what it made; then run again",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from tasks.cluster.spec import Cluster, Host
-from tasks.errors import EtcdFlowsError, Refused
+from tasks.errors import EtcdFlowsError, HostUnreachable, Refused
 from tasks.etcd.identity import found_on
 from tasks.etcd.members import MemberStatus
 from tasks.etcd.takeover import not_ours
@@ -41,6 +41,20 @@ def _no(message: str, remedy: str, host: str | None = None) -> Refused:
     return Refused(message, host=host, state=_UNTOUCHED, remedy=remedy)
 
 
+def or_leave_out(error: EtcdFlowsError, name: str, more: str = "") -> EtcdFlowsError:
+    """Why a host can't be asked; where it may be off, also how to do without it.
+
+    Args:
+        more: Options that this takes besides.
+    """
+    if not isinstance(error, HostUnreachable):
+        return error
+    way = f"if the host is gone for good, leave it out: --dead {name}{more}"
+    return HostUnreachable(
+        error.message, host=error.host, state=error.state, remedy=f"{error.remedy}; {way}" if error.remedy else way
+    )
+
+
 def dead_members(
     cluster: Cluster,
     dead: Collection[str],
@@ -61,7 +75,7 @@ def dead_members(
         for name in (*dead, *fenced)
         if name not in names
     ]
-    found += [error for name, error in errors.items() if name not in dead]
+    found += [or_leave_out(error, name) for name, error in errors.items() if name not in dead]
     found += [
         _no("it is declared dead, but it answers", f"leave --dead {name} out, or switch the host off", name)
         for name in dead

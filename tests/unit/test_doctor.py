@@ -134,6 +134,10 @@ def test_a_login_needs_a_key_and_a_known_host(tmp_path: Path) -> None:
     assert levels(check_logins("prod-a", pinned, tmp_path)) == ["ok logins"]
     trusting = cluster(tmp_path, "ssh: {password: env:PW, host_keys: accept-new}\n")
     assert levels(check_logins("prod-a", trusting, tmp_path)) == ["ok logins"]
+    more = "drill: {machine: 192.0.2.31}\nmonitoring: {host: {machine: 192.0.2.21}}\n"
+    more += "restore: {before_stop: [{name: a, machine: 192.0.2.41, command: b}, {name: c, command: d}]}\n"
+    hosts = [each.host for each in check_logins("prod-a", cluster(tmp_path, more), tmp_path) if "keys" in each.check]
+    assert hosts[3:] == ["prod-a 192.0.2.21", "prod-a 192.0.2.31", "prod-a 192.0.2.41"], "flows log in there, too"
     jump = cluster(tmp_path, f"ssh: {{password: env:PW, host_key: {HOST_KEY}, jump: {{address: bastion}}}}\n")
     found = check_logins("prod-a", jump, tmp_path)
     assert all("the jump host bastion:22" in each.text for each in found)

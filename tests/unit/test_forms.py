@@ -24,10 +24,12 @@ def test_a_person_can_fill_it_in(entrypoint: str) -> None:
     made = form_of(entrypoint)
     Draft202012Validator.check_schema(made)
     check = Draft202012Validator(made)
-    assert check.is_valid({"cluster": "prod-a"} | {"member": "etcd-01"})
-    assert not check.is_valid({"cluster": "prod-b"}), "that is another deployment's"
+    needed = {"member": "etcd-01"} if "member" in made["properties"] else {}
+    assert check.is_valid({"cluster": "prod-a", **needed})
+    assert not check.is_valid({"cluster": "prod-b", **needed}), "that is another deployment's"
+    assert not check.is_valid({"cluster": "prod-a", "reson": "misspelt", **needed}), "told before the run begins"
     defaults = {name: field["default"] for name, field in made["properties"].items() if "default" in field}
-    assert check.is_valid({"member": "etcd-01", **defaults}), "as the form sends them"
+    assert check.is_valid({**needed, **defaults}), "as the form sends them"
     for name, field in made["properties"].items():
         assert field.get("description"), name
         assert "`" not in field["description"]

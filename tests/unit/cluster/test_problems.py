@@ -49,7 +49,7 @@ def test_a_problem_reads_like_a_compiler_s() -> None:
         ("- a\n", "", "keys with values were expected"),
         ("just text\n", "", "keys with values were expected"),
         ("name: a\n\thosts: []\n", "", "a tab where YAML wants spaces"),
-        ("name: [a\n", "", "not valid YAML"),
+        ("name: [a\n", "", "not valid YAML: expected ',' or ']', but got '<stream end>'"),
         (MINIMAL + "---\nname: b\n", "", "second YAML document"),
         (MINIMAL + "name: b\n", "name", "already on line 1"),
         (MINIMAL + "ssh: *base\n", "", "anchor that is not in the file"),

@@ -59,6 +59,9 @@ def test_who_may_be_left_out() -> None:
 
     assert said() == ""
     assert "no way" in said(unreachable=("etcd-03",))
+    (silent,) = dead_members(five, (), (), {"etcd-03": HostUnreachable("no way", host="etcd-03", remedy="start it")})
+    assert (silent.host, silent.message) == ("etcd-03", "no way")
+    assert silent.remedy == "start it; if the host is gone for good, leave it out: --dead etcd-03"
     assert said("etcd-03", unreachable=("etcd-03",)) == ""
     assert "it answers" in said("etcd-03")
     assert "no such member" in said("etcd-09")
