@@ -5,25 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from textwrap import shorten
 from typing import Any
 
 import click
 
 from deployments.errors import show_error
 from deployments.loading import load
-from deployments.snapshots_words import Copies, age_of, copy_json, grouped, proven, revision
+from deployments.snapshots_words import copy_json
 from tasks.cluster.values import Wrong
 from tasks.cluster.values_snapshots import span
 from tasks.errors import EtcdFlowsError
-from tasks.reporting.human import plural, size, visible
-from tasks.reporting.tables import as_text, table
-from tasks.snapshots.catalog import Catalog, Damaged
+from tasks.reporting.human import visible
+from tasks.reporting.tables import as_text
+from tasks.snapshots.catalog import Damaged
 from tasks.snapshots.find import NO_KEY, moment
 from tasks.snapshots.library import Library, open_library
-
-#: Columns for what is wrong with a snapshot; ``show`` tells all of it.
-NOTE = 60
+from tasks.snapshots.listing import Copies, grouped, snapshots_table, summary
 
 
 def run_list(
@@ -68,61 +65,15 @@ def _bound(text: str, now: datetime) -> datetime | None:
 
 
 def _print_list(library: Library, shown: list[Copies], damaged: list[Damaged], now: datetime) -> None:
-    rows = [_row(copies, now) for copies in shown]
-    if rows:
-        click.echo(as_text(table(("snapshot", "age", "size", "revision", "kind", "proven", "stores", ""), rows)))
+    if shown:
+        click.echo(as_text(snapshots_table(shown, now)))
     for found in damaged:
         what = found.id or visible(found.key)
         click.echo(click.style(f"{what} in {found.store} can't be used: {visible(found.why)}", fg="red"))
     for catalog in library.catalogs:
-        click.echo(_summary(catalog, now))
+        click.echo(summary(catalog, now))
     if any(catalog.trusted is None and catalog.entries for catalog in library.catalogs):
         click.echo(click.style(NO_KEY, fg="yellow"))
-
-
-def _row(copies: Copies, now: datetime) -> tuple[str, ...]:
-    manifest = copies[0].manifest
-    stores = ", ".join(copy.store for copy in copies)
-    notes = [
-        _each([(copy.store, shorten(visible(copy.unsound), NOTE, placeholder=" ...")) for copy in copies]),
-        "pinned" if any(c.pinned for c in copies) else "",
-    ]
-    return (
-        copies[0].id,
-        age_of(now, copies[0].taken),
-        size(manifest.db_bytes),
-        revision(manifest),
-        manifest.kind,
-        _proven_everywhere(copies, now),
-        stores,
-        "; ".join(note for note in notes if note),
-    )
-
-
-def _each(values: list[tuple[str, str]]) -> str:
-    """One text for all stores, or each store's own where they differ."""
-    texts = {text for _, text in values}
-    if len(texts) == 1:
-        return texts.pop()
-    return "; ".join(f"{store}: {text}" for store, text in values if text)
-
-
-def _proven_everywhere(copies: Copies, now: datetime) -> str:
-    """How far, and when last, the copies were proven: of the one that was longest ago where all are alike."""
-    if len({(copy.level, copy.unsound) for copy in copies}) > 1:
-        return _each([(copy.store, proven(copy, now)) for copy in copies])
-    return proven(min(copies, key=lambda copy: copy.verified_at or 0.0), now)
-
-
-def _summary(catalog: Catalog, now: datetime) -> str:
-    """How one store stands, in one line."""
-    held = sum(entry.bytes for entries in catalog.objects.values() for entry in entries)
-    verified = sum(entry.verified and not entry.unsound for entry in catalog.entries)
-    newest = f"the newest is {age_of(now, catalog.newest.taken)} old" if catalog.newest else "no sound backup"
-    return (
-        f"{catalog.store} ({catalog.where}): {plural(len(catalog.entries), 'snapshot')}, {size(held)}, "
-        f"{verified} verified; {newest}"
-    )
 
 
 def _list_json(library: Library, shown: list[Copies], damaged: list[Damaged], now: datetime) -> dict[str, Any]:

@@ -12,12 +12,13 @@ import click
 
 from deployments.errors import show_error
 from deployments.loading import load
-from deployments.snapshots_words import Copies, age_of, contents_words, copy_json, grouped, proven, revision
+from deployments.snapshots_words import contents_words, copy_json
 from tasks.errors import EtcdFlowsError
 from tasks.reporting.human import duration, size, visible
 from tasks.snapshots.catalog import CatalogEntry
 from tasks.snapshots.find import find
 from tasks.snapshots.library import open_library
+from tasks.snapshots.listing import Copies, age_of, grouped, proven, revision
 from tasks.snapshots.manifest import to_json
 from tasks.snapshots.manifest_schema import manifest_schema
 from tasks.snapshots.marks import Seen

@@ -87,7 +87,8 @@ def ask(plan: Plan, whom: Asking, why_again: str = "") -> Approval:
 def _answer(plan: Plan, whom: Asking, until: float, why_again: str) -> Approval:
     left = math.ceil(until - time.monotonic())
     if left > 0:
-        emit("info", f"waiting for an approval in Prefect's UI, {plural(max(1, left // 60), 'minute')} at most")
+        most = plural(max(1, left // 60), "minute")
+        emit("info", f"waiting for an approval in Prefect's UI: Resume, in the menu at the top right; {most} at most")
         try:
             return pause_for(_form(whom, _described(plan, why_again)), left)
         except FlowPauseTimeout:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
-    create_table_artifact,
     update_progress_artifact,
 )
 
@@ -16,7 +16,6 @@ from flows.backup_results import BackupPlan, BackupResult
 from flows.report import artifact_key
 from tasks.reporting.human import duration, size
 from tasks.reporting.progress import emit
-from tasks.reporting.tables import as_records
 from tasks.snapshots.pipeline import Progress
 
 #: Seconds between two lines, and between two updates of the artifact.
@@ -38,22 +37,30 @@ class ProgressReport:
             return
         self._told = now
         emit("info", words(progress))
-        share = 100.0 * progress.captured / progress.expected if progress.expected else 0.0
-        self._publish(min(share, 99.0))
+        # Seen with 3.8.8: the artifact's page stays as it was when it was opened, so it has to say as of when that was.
+        at = f"{datetime.now(UTC):%H:%M:%S} UTC (reload for newer)"
+        self._publish(share(progress), f"Backup of {self._cluster} at {at}: {words(progress)}")
 
     def done(self) -> None:
         """All is stored."""
         if self._artifact is not None:
-            self._publish(100.0)
+            self._publish(100.0, f"Backup of {self._cluster}: stored")
 
-    def _publish(self, share: float) -> None:
+    def _publish(self, percent: float, description: str) -> None:
         if self._artifact is None:
-            made = create_progress_artifact(
-                share, key=artifact_key("backup-progress", self._cluster), description=f"Backup of {self._cluster}"
-            )
+            key = artifact_key("backup-progress", self._cluster)
+            made = create_progress_artifact(percent, key=key, description=description)
             self._artifact = made if isinstance(made, UUID) else None
             return
-        update_progress_artifact(self._artifact, share)
+        update_progress_artifact(self._artifact, percent, description)
+
+
+def share(progress: Progress) -> float:
+    """Whole percent of a backup that are with every store, as far as one can tell; 100 is for its end alone."""
+    if not progress.expected or not progress.encoded:
+        return 0.0
+    read = min(1.0, progress.captured / progress.expected)
+    return float(min(99, int(100 * read * min(1.0, progress.sent / progress.encoded))))
 
 
 def words(progress: Progress) -> str:
@@ -70,7 +77,7 @@ def words(progress: Progress) -> str:
 def publish_backup_plan(plan: BackupPlan) -> None:
     """Keep the plan as an artifact of the run."""
     create_markdown_artifact(
-        f"```\n{plan.as_text()}\n```",
+        plan.as_markdown(),
         key=artifact_key("backup-plan", plan.cluster.name),
         description="What snapshot-backup is to do",
     )
@@ -80,8 +87,8 @@ def publish_backup(result: BackupResult) -> None:
     """Keep the result as an artifact of the run."""
     if result.backup is not None:
         name = result.plan.cluster.name
-        create_table_artifact(
-            as_records(result.table()),
+        create_markdown_artifact(
+            result.as_markdown(),
             key=artifact_key("backup", name),
             description=f"Snapshot {result.backup.manifest.id} of {name}",
         )

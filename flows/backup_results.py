@@ -9,6 +9,7 @@ from typing import Any
 from tasks.cluster.spec import Cluster
 from tasks.reporting import tables
 from tasks.reporting.human import duration, plural, size
+from tasks.reporting.markdown import bullets, joined, narrow
 from tasks.reporting.tables import Table, table
 from tasks.snapshots.backup import Backup
 from tasks.snapshots.manifest import Manifest, to_json
@@ -54,6 +55,13 @@ class BackupPlan:
         ]
         lines += [f"note: {name}: {error.message}" for name, error in self.sources.troubles.items()]
         return "\n".join(lines)
+
+    def as_markdown(self) -> str:
+        """For Prefect's artifact view."""
+        head, *lines = self.as_text().splitlines()
+        points = [f"   * {line.strip()}" if line.startswith(" ") else line for line in lines]
+        notes = [line for line in points if line.startswith("note: ")]
+        return joined(f"# {head}", "\n".join(line for line in points if line not in notes), bullets(notes))
 
     @property
     def others(self) -> bool:
@@ -137,11 +145,18 @@ class BackupResult:
         lines += [f"  FAILED: {what}" for what in self.wrong]
         return "\n".join(lines)
 
+    def as_markdown(self) -> str:
+        """For Prefect's artifact view."""
+        head, _, *lines = self.as_text().split("\n\n")
+        where = [f"{name}: {place}" for name, place in self.plan.stores.items()]
+        said = [line.strip() for part in lines for line in part.splitlines()]
+        return joined(head, narrow(self.table(), "store", "state", "size", "codec", "proof"), bullets([*where, *said]))
+
     def table(self) -> Table:
         """One row a store."""
         assert self.backup is not None  # noqa: S101 - only asked for when there is one
         rows = [
-            (name, "stored", size(m.object_bytes), f"{m.compression}, {m.encryption}", m.proof, self.plan.stores[name])
+            (name, "stored", size(m.object_bytes), _codec(m), m.proof, self.plan.stores[name])
             for name, m in self.backup.manifests.items()
         ]
         rows += [(name, "FAILED", "-", "-", "-", self.plan.stores[name]) for name in self.backup.failed]
@@ -168,6 +183,11 @@ class BackupResult:
             "seconds": round(self.seconds, 3),
             "untold": self.untold,
         }
+
+
+def _codec(manifest: Manifest) -> str:
+    words = (manifest.compression, "not compressed"), (manifest.encryption, "not encrypted")
+    return ", ".join(without if what == "none" else what for what, without in words)
 
 
 def _revision(manifest: Manifest) -> str:

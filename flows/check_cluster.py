@@ -14,7 +14,7 @@ from flows.observe import submit_observe
 from flows.planning import plan_bootstrap
 from flows.prepare import known_authority, load
 from flows.publishing import publish_metrics
-from flows.report import publish_table, reporting
+from flows.report import publish_findings, reporting
 from flows.results import CheckResult
 from flows.run_names import named
 from tasks.cluster.spec import Cluster
@@ -27,7 +27,6 @@ from tasks.hosts.facts import HostFacts
 from tasks.members.diagnose import check_broken
 from tasks.monitoring.own_facts import member_update
 from tasks.pki.expiry import expiries
-from tasks.reporting.findings import as_table
 from tasks.reporting.progress import emit
 
 #: Days before the end of a certificate's life: look at it; act now.
@@ -55,7 +54,7 @@ def check_cluster(cluster: str) -> CheckResult:
             tell("cluster.unhealthy", spec.name, {"why": error.message})
             raise
         findings = (*findings, *_told(spec, facts))
-        publish_table("check", spec.name, as_table(findings), f"Check of {spec.name}")
+        publish_findings("check", spec.name, findings, f"Check of {spec.name}")
         errors = [f"{found.host or spec.name}: {found.text}" for found in findings if found.level == "error"]
         tell("cluster.unhealthy" if errors else "cluster.healthy", spec.name, {"errors": errors})
         return CheckResult(spec.name, findings)

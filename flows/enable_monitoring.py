@@ -35,6 +35,7 @@ from tasks.monitoring.tasks import fetch_program, look_at_watch, see_targets
 from tasks.monitoring.wanted import Inputs, fact_paths, watch_of
 from tasks.plan import Plan
 from tasks.releases.fetch import LocalRelease
+from tasks.reporting.markdown import narrow
 
 
 @flow(
@@ -75,7 +76,7 @@ def enable_monitoring(cluster: str, plan_only: bool = False) -> MonitoringResult
         result = MonitoringResult(
             plan=plan, applied=not plan.empty, host=host.name, targets=seen, grafana=grafana_of(spec, plan)
         )
-        publish_table("targets", spec.name, result.table, "members as Prometheus sees them")
+        publish_table("targets", spec.name, narrow(result.table), "members as Prometheus sees them")
         return result
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from typing import ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
 
@@ -46,10 +47,17 @@ LOST_TOO_OFTEN = (
 )
 #: Characters of a message that Prefect's UI still shows well.
 LONGEST = 4000
+_LINES = 4
+#: Parameters that have other names than the command line's options.
+_CALLED = {
+    **{"plan": "plan_only", "from": "snapshot", "key": "keys", "prefix": "prefixes", "resource": "resources"},
+    **{"namespace": "namespaces", "name": "names"},
+}
 
 
 def ends_in_state(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """Have a flow's runs by deployment end in a state; a run from Python or the command line is left as it is."""
+    parameters = inspect.signature(function).parameters
 
     @functools.wraps(function)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
@@ -61,9 +69,10 @@ def ends_in_state(function: Callable[Parameters, Returned]) -> Callable[Paramete
             with staying_alive():
                 result = function(*args, **kwargs)
         except EtcdFlowsError as error:
-            return cast(Returned, _failed(error.exit_code, str(error)))
+            said = str(error)
+            return cast(Returned, _failed(error.exit_code, said + in_forms(said, parameters)))
         if result.exit_code:
-            return cast(Returned, _failed(result.exit_code, result.as_text()))
+            return cast(Returned, _failed(result.exit_code, tables_last(result.as_text())))
         return cast(Returned, Completed(message=in_short(result.as_text())[:LONGEST]))
 
     # Prefect reads types from the signature, and would look their names up in this module.
@@ -72,11 +81,43 @@ def ends_in_state(function: Callable[Parameters, Returned]) -> Callable[Paramete
 
 
 def in_short(text: str) -> str:
-    """The first paragraph that is no table: the UI runs lines together, and the tables are artifacts of the run."""
-    for part in text.split("\n\n"):
-        if part and not any(line.strip() and not line.strip(" -") for line in part.splitlines()):
-            return part
-    return text
+    """The first paragraph that is no table: the UI runs lines together, and the tables are artifacts of the run.
+
+    Of one that is long, as a plan is, only the first line.
+    """
+    part = next((part for part in text.split("\n\n") if part and not _is_table(part)), text)
+    lines = part.splitlines()
+    return part if len(lines) <= _LINES or _is_table(part) else f"{lines[0]}\nall of it is among the run's artifacts"
+
+
+def tables_last(text: str) -> str:
+    """The same with its tables at the end, as they can't be read where the UI runs lines together."""
+    parts = text.split("\n\n")
+    return "\n\n".join(sorted((part.strip("\n") for part in parts), key=_is_table))
+
+
+def marked(text: str) -> str:
+    """Where an error's next line begins, such as what to do, can be seen although the UI runs lines together."""
+    return re.sub(r"^  (?=[^ ].*: )", "  | ", text, flags=re.MULTILINE)
+
+
+def in_forms(text: str, parameters: Collection[str]) -> str:
+    """What the command line's options in a text are called in the flow's form and by the API; empty if there are none.
+
+    Args:
+        parameters: Of the flow.
+    """
+    found = {}
+    for option in re.findall(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)", text):
+        name = _CALLED.get(option, option.replace("-", "_"))
+        if name in parameters:
+            found[option] = name
+    said = ", ".join(f"--{option} is {name}" for option, name in found.items())
+    return f"\n  in the form, and by API: {said}" if said else ""
+
+
+def _is_table(part: str) -> bool:
+    return any(line.strip() and not line.strip(" -") for line in part.splitlines())
 
 
 def _was_lost() -> int:
@@ -89,4 +130,4 @@ def _was_lost() -> int:
 
 
 def _failed(code: int, text: str) -> object:
-    return Failed(name=STATE_NAMES.get(code, "Failed"), message=text[:LONGEST])
+    return Failed(name=STATE_NAMES.get(code, "Failed"), message=marked(text)[:LONGEST])

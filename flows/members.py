@@ -16,7 +16,11 @@ from tasks.etcd.tasks import ask_member
 from tasks.hosts.facts import HostFacts
 from tasks.pki.expiry import expiries
 from tasks.reporting.human import size
+from tasks.reporting.markdown import code, narrow
 from tasks.reporting.tables import Table, table
+
+#: Columns for which there is room in Prefect's artifact view.
+IN_SHORT = ("member", "role", "version", "db size", "certificates until")
 
 
 def answering(cluster: Cluster, facts: Mapping[str, HostFacts]) -> dict[str, MemberStatus]:
@@ -77,5 +81,6 @@ def members_table(cluster: Cluster, members: tuple[MemberStatus, ...], facts: Ma
 def publish_members(cluster: Cluster, members: tuple[MemberStatus, ...], facts: Mapping[str, HostFacts]) -> Table:
     """Keep the table as an artifact of the run."""
     data = members_table(cluster, members, facts)
-    publish_table("members", cluster.name, data, f"Members of {cluster.name}")
+    where = (f"{m.name}: {m.endpoint}, id {code(m.member_id)}, raft index {m.raft_index}" for m in members)
+    publish_table("members", cluster.name, narrow(data, *IN_SHORT), f"Members of {cluster.name}", where)
     return data

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from flows.fan_out import gather
 from flows.observe import submit_observe
-from flows.report import publish_table
+from flows.report import publish_findings
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, Several
 from tasks.findings import Finding
@@ -65,7 +65,7 @@ def preflight(
     knocks = without_gone(knocks, gone)
     failed |= {error.host or "": error for error in unasked}
     findings = apply_waivers(check_all(cluster, facts, probes, knocks, failed), waive)
-    publish_table("preflight", cluster.name, as_table(findings), f"Preflight of {cluster.name}")
+    publish_findings("preflight", cluster.name, findings, f"Preflight of {cluster.name}")
     return findings
 
 

@@ -6,7 +6,7 @@ go (``--plan``), and to remove single snapshots by name.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from prefect.futures import PrefectFuture
 from flows.ending import ends_in_state
 from flows.fan_out import all_hosts_at_once, gather
 from flows.prepare import load
-from flows.prune_results import PruneResult, decisions_table
+from flows.prune_results import ROWS, PruneResult, decisions_table
 from flows.publishing import publish_metrics
 from flows.refusing import refuse
 from flows.report import publish_plan, publish_table, reporting
@@ -25,8 +25,10 @@ from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, InputError, Refused
 from tasks.plan import Plan
 from tasks.reporting.human import plural
+from tasks.reporting.markdown import narrow
 from tasks.reporting.progress import emit
 from tasks.snapshots.library import chosen
+from tasks.snapshots.listing import grouped, snapshots_table, summary
 from tasks.snapshots.prune import Review, check_named, plan_prune
 from tasks.snapshots.signing import trusted_key
 from tasks.snapshots.stores.base import Store
@@ -88,15 +90,29 @@ def prune_stores(
         emit("info", note)
     publish_plan(plan, "store")
     for review in reviews:
-        publish_table(f"retention-{review.store}", spec.name, decisions_table(review), f"Retention in {review.store}")
+        publish_table(
+            f"retention-{review.store}", spec.name, narrow(decisions_table(review)), f"Retention in {review.store}"
+        )
     if plan_only:
+        _publish_catalog(spec.name, reviews, {})
         return PruneResult(plan, tuple(reviews), applied=False, failed=failed)
     removed = _carry_out(plan, shelves, failed)
+    _publish_catalog(spec.name, reviews, removed)
     alive = [name for name in shelves if name not in failed]
     swept, errors = gather({name: sweep_store.submit(name, shelves[name]) for name in alive})
     for error in errors:
         emit("warning", f"uploads that were cut off could not be swept: {error.message}")
     return PruneResult(plan, tuple(reviews), True, removed, swept, failed)
+
+
+def _publish_catalog(cluster: str, reviews: Sequence[Review], removed: Mapping[str, Collection[str]]) -> None:
+    """Keep what the stores hold now as an artifact of the run."""
+    catalogs = [review.catalog.without(removed.get(review.store, ())) for review in reviews]
+    now, groups = datetime.now(UTC), grouped(catalogs)
+    shown = narrow(snapshots_table(groups[:ROWS], now), "snapshot", "age", "size", "revision", "proven", "stores", "")
+    older = [f"and {len(groups) - ROWS} older"] if len(groups) > ROWS else []
+    notes = [*older, *(summary(catalog, now) for catalog in catalogs)]
+    publish_table("snapshots", cluster, shown, f"Snapshots of {cluster}", notes)
 
 
 def _look(

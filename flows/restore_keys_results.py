@@ -17,6 +17,7 @@ from tasks.keys.plan_file import SavedPlan
 from tasks.keys.shown import key_json, key_text
 from tasks.reporting import tables
 from tasks.reporting.human import duration, plural, size
+from tasks.reporting.markdown import bullets, code, joined, narrow
 from tasks.reporting.tables import Table, table
 
 _WORDS: Mapping[Outcome, tuple[str, str]] = {
@@ -55,6 +56,10 @@ class KeysResult:
         """For people."""
         raise NotImplementedError
 
+    def as_markdown(self) -> str:
+        """For Prefect's artifact view."""
+        raise NotImplementedError
+
     def as_json(self) -> dict[str, Any]:
         """For ``--json``; keys are stable."""
         raise NotImplementedError
@@ -71,12 +76,23 @@ class KeysPlanned(KeysResult):
     typed: str
     compared: Compared
 
+    @property
+    def _sides(self) -> str:
+        plan = self.compared.plan
+        return f"{plan.header.snapshot} (revision {plan.revisions[0]}) beside the running cluster " + (
+            f"(revision {plan.revisions[1]})"
+        )
+
+    @property
+    def _command(self) -> str:
+        short = self.compared.plan.short
+        return f"etcd-flows restore-keys {shlex.quote(self.typed)} --apply {short} --confirm {self.cluster}"
+
     def as_text(self) -> str:
         """For people."""
         plan = self.compared.plan
         lines = [
-            f"restore-keys {self.cluster}: {plan.header.snapshot} (revision {plan.revisions[0]}) beside the running "
-            f"cluster (revision {plan.revisions[1]})",
+            f"restore-keys {self.cluster}: {self._sides}",
             "",
             tables.as_text(counts_table(plan)),
         ]
@@ -86,8 +102,22 @@ class KeysPlanned(KeysResult):
         lines += [f"note: {text}" for text in plan.warnings]
         if not plan.todos:
             return "\n".join([*lines, "", "nothing to do"])
-        todo = f"etcd-flows restore-keys {shlex.quote(self.typed)} --apply {plan.short} --confirm {self.cluster}"
-        return "\n".join([*lines, "", f"Nothing was changed. To carry out this plan (kept for two weeks):\n  {todo}"])
+        todo = f"Nothing was changed. To carry out this plan (kept for two weeks):\n  {self._command}"
+        return "\n".join([*lines, "", todo])
+
+    def as_markdown(self) -> str:
+        """For Prefect's artifact view."""
+        plan = self.compared.plan
+        head = (f"{self._sides}.", narrow(counts_table(plan)), bullets(plan.warnings))
+        keys = bullets(code(_line(noted).strip()) for noted in self.compared.noted)
+        if not plan.todos:
+            return joined(*head, "**Nothing to do.**", keys)
+        form = f"restore-keys with {code(plan.short)} as *Apply*, {code(self.cluster)} as *Confirm*, and no snapshot"
+        todo = (
+            f"**Nothing was changed.** To carry out this plan, which is kept for two weeks, run {form}; "
+            f"or on the command line: {code(self._command)}"
+        )
+        return joined(*head, todo, narrow(self._prefixes()), keys)
 
     def _prefixes(self) -> Table:
         found = sorted(self.compared.tree.tree.items())
@@ -154,6 +184,11 @@ class KeysWritten(KeysResult):
             lines.append("  what to do: look at them; a new dry run shows how they stand")
         return "\n".join(lines)
 
+    def as_markdown(self) -> str:
+        """For Prefect's artifact view."""
+        head, *lines = self.as_text().splitlines()
+        return joined(f"**{head}**", bullets(line.removeprefix("  ") for line in lines))
+
     def as_json(self) -> dict[str, Any]:
         """For ``--json``; keys are stable."""
         return {
@@ -193,8 +228,8 @@ def _line(noted: Noted) -> str:
 
 def publish_keys(result: KeysResult, requested_by: str, reason: str) -> None:
     """Keep the report as an artifact of the run: who, why, what."""
-    who = f"Requested by {requested_by or 'nobody named'}: {reason or 'no reason given'}\n\n"
-    text = f"# restore-keys {result.cluster}\n\n{who}```\n{result.as_text()}\n```\n"
+    who = f"Requested by {requested_by or 'nobody named'}: {reason or 'no reason given'}"
+    text = joined(f"# restore-keys {result.cluster}", who, result.as_markdown())
     create_markdown_artifact(
         text,
         key=artifact_key("restore-keys", result.cluster),

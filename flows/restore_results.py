@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from flows.members import IN_SHORT
 from flows.restoring import Course
 from flows.results import PlannedResult, member_json
 from tasks.etcd.members import MemberStatus
 from tasks.reporting import plans, tables
 from tasks.reporting.human import age
+from tasks.reporting.markdown import bullets, joined, narrow
 from tasks.reporting.tables import Table, table
 from tasks.restore.proof import Proof
 from tasks.restore.record import BOOTSTRAP, Record
@@ -68,10 +69,12 @@ class RestoreResult(PlannedResult):
             return f"{title}\n\n{self.as_text()}\n"
         head = "the restore was taken back" if self.back else restored(self.record)
         rto = _rto(self.course, back=self.back, new=self.record.flow == BOOTSTRAP)
-        said = [line for line in (*head.splitlines(), rto, *self._hooks()) if line]
-        members, phases = tables.as_markdown(self.table), tables.as_markdown(timeline(self.course))
-        parts = [title, _bullets(said), "## Members", members, "## Timeline", phases, _bullets(self._beside())]
-        return "\n\n".join(part for part in parts if part) + "\n"
+        who, why = self.record.requested_by or "somebody who gave no name", self.record.reason or "no reason given"
+        asked = "" if self.back or self.record.flow == BOOTSTRAP else f"asked for by {who}: {why}"
+        said = [line for line in (*head.splitlines(), asked, rto, *self._hooks()) if line]
+        members, phases = narrow(self.table, *IN_SHORT), narrow(timeline(self.course))
+        parts = [bullets(said), "## Members", members, "## Timeline", phases, bullets(self._beside())]
+        return joined(title, *parts)
 
     def _hooks(self) -> list[str]:
         if self.course is None or not self.course.hooks_failed:
@@ -104,10 +107,6 @@ class RestoreResult(PlannedResult):
             "hooks_failed": {} if course is None else dict(course.hooks_failed),
             "old_data": list(self.old_dirs),
         }
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"  * {line.strip()}" if line.startswith("  ") else f"* {line}" for line in lines)
 
 
 _ONCE_MORE = "to restore it once more, which loses what clients have written since: the same with --again"

@@ -26,6 +26,7 @@ from flows.verify_results import Look, VerifyResult
 from tasks.cluster.spec import Cluster
 from tasks.errors import EtcdFlowsError, LockHeld, StoreError, StoreMissing
 from tasks.reporting.human import size
+from tasks.reporting.markdown import narrow
 from tasks.reporting.progress import emit
 from tasks.snapshots.age_keys import Keys, keys_of
 from tasks.snapshots.alone import alone
@@ -77,7 +78,7 @@ def verify_snapshots(
             if not plan_only:
                 tell("verification.failed", spec.name, {"why": error.message})
             raise
-        publish_table("verification", spec.name, result.table(), f"Snapshots of {spec.name}, opened or to be opened")
+        publish_table("verification", spec.name, narrow(result.table()), f"Opened snapshots of {spec.name}")
         if not plan_only:
             _tell(result)
         return result

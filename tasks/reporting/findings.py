@@ -20,19 +20,24 @@ def as_json(finding: Finding) -> dict[str, Any]:
     }
 
 
-def as_table(findings: Iterable[Finding], place: str = "host") -> Table:
+def as_table(findings: Iterable[Finding], place: str = "host", every: str = "") -> Table:
     """Findings, the worst first; what was seen on several hosts alike is one row.
 
     Args:
         place: What they are of.
+        every: Said instead of the names of all hosts that there are, if there is more than one.
     """
+    findings = tuple(findings)
+    names = {finding.host for finding in findings if finding.host}
     order = {"error": 0, "waived": 1, "warning": 2, "ok": 3}
     rows: dict[tuple[str, str, str], list[str]] = {}
     for finding in sorted(findings, key=lambda finding: order[finding.level]):
         rows.setdefault((finding.level, finding.check, finding.text), []).append(finding.host or "")
-    return table(
-        ("", "check", place, "seen"), [(lv, ck, ", ".join(hosts), seen) for (lv, ck, seen), hosts in rows.items()]
-    )
+    where = {
+        key: every if every and len(names) > 1 and names <= set(hosts) else ", ".join(hosts)
+        for key, hosts in rows.items()
+    }
+    return table(("", "check", place, "seen"), [(lv, ck, where[lv, ck, seen], seen) for lv, ck, seen in rows])
 
 
 def remedies(cluster: str, findings: Iterable[Finding]) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tasks.plan import Phase, Plan, Step
 from tasks.reporting.human import plural
-from tasks.reporting.tables import Table, table
-from tasks.reporting.tables import as_markdown as as_table
+from tasks.reporting.markdown import bullets, code, joined
 
 
 def as_text(plan: Plan) -> str:
@@ -37,27 +37,41 @@ def _step_lines(step: Step) -> list[str]:
 
 
 def as_markdown(plan: Plan, place: str = "host") -> str:
-    """The plan for Prefect's artifact view.
+    """The plan for Prefect's artifact view: lists, whose lines break where the view ends.
 
     Args:
         place: What its steps are on.
     """
+    head = f"# {plan.flow} {plan.cluster}"
     if plan.empty:
-        return "\n".join([f"{plan.cluster}: nothing to do", *notes(plan)]) if place != "host" else as_text(plan)
-    lines = [f"# {plan.flow} {plan.cluster}", "", *(f"* {note}" for note in plan.notes), ""]
-    for number, phase in enumerate(plan.phases, 1):
-        lines += ["", f"## {number}. {phase.name}", "", as_table(_steps(phase, place))]
-        changes = [f"{step.host}: {change}" for step in phase.steps for change in step.changes]
-        if changes:
-            lines += ["", "```diff", *changes, "```"]
-    return "\n".join([*lines, "", f"Plan digest `{plan.digest}`"])
+        as_wanted = ": the hosts are as the cluster file says" if place == "host" else ""
+        return joined(head, f"Nothing to do{as_wanted}.", bullets(plan.notes))
+    count = f"{plural(len(plan.steps), 'step')} on {plural(len({step.host for step in plan.steps}), place)}."
+    phases = [part for number, phase in enumerate(plan.phases, 1) for part in _phase(number, phase, place)]
+    return joined(head, count, bullets(plan.notes), *phases, f"Plan digest {code(plan.digest)}")
 
 
-def _steps(phase: Phase, place: str) -> Table:
-    """Without reasons where no step has one: the view is narrow."""
-    if any(step.why for step in phase.steps):
-        return table((place, "step", "why"), [(step.host, step.summary, step.why) for step in phase.steps])
-    return table((place, "step"), [(step.host, step.summary) for step in phase.steps])
+def _phase(number: int, phase: Phase, place: str) -> Iterator[str]:
+    count = len(phase.hosts)
+    yield f"## {number}. {phase.name}" + (f" ({plural(count, place)} at once)" if count > 1 else "")
+    alike: dict[tuple[tuple[str, str, tuple[str, ...]], ...], list[str]] = {}
+    for host in phase.hosts:
+        todo = tuple((step.summary, step.why, tuple(step.changes)) for step in phase.of(host))
+        alike.setdefault(todo, []).append(host)
+    for todo, hosts in alike.items():
+        yield "\n".join(_of_hosts(", ".join(hosts), todo))
+    if phase.undo:
+        yield "If it does not get healthy, its former settings are put back and the run stops."
+
+
+def _of_hosts(hosts: str, todo: Sequence[tuple[str, str, tuple[str, ...]]]) -> Iterator[str]:
+    """What is done on hosts on which the same is done."""
+    alone = len(todo) == 1
+    if not alone:
+        yield f"* **{hosts}**"
+    for number, (summary, why, changes) in enumerate(todo, 1):
+        yield (f"* **{hosts}**: " if alone else f"  {number}. ") + summary + (f" *({why})*" if why else "")
+        yield from (f"{'  ' if alone else '     '}* {code(change)}" for change in changes)
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

@@ -60,12 +60,3 @@ def as_markdown(data: Table) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
     return "\n".join([line(data.headings), line(["---"] * len(data.headings)), *(line(row) for row in data.rows)])
-
-
-def as_records(data: Table) -> list[dict[str, str]]:
-    """The rows as dictionaries, as Prefect's table artifacts want them.
-
-    Its UI shows an error instead of a table of which a column has no name (seen with 3.8.8).
-    """
-    headings = [heading or "state" for heading in data.headings]
-    return [dict(zip(headings, row, strict=True)) for row in data.rows]

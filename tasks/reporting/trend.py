@@ -20,6 +20,8 @@ LEFT, RIGHT, TOP, BOTTOM = 78, 24, 52, 44
 
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 _LINES = 6  # grid lines at most
+#: A target that is so many times the longest drill is told, not drawn.
+FAR = 4
 _INK, _FAINT, _GOOD, _BAD, _TARGET = "#1f2937", "#e5e7eb", "#0f766e", "#dc2626", "#b45309"
 
 
@@ -66,7 +68,7 @@ def draw(points: Sequence[Point], title: str, target: float | None = None) -> st
         target: Seconds that a restore may take; drawn as a line.
     """
     ordered = sorted(points, key=lambda point: point.at)
-    step, top = grid([*(point.seconds for point in ordered), *([target] if target else [])])
+    step, top = grid(_to_show([point.seconds for point in ordered], target))
     moments = [point.at.timestamp() for point in ordered] or [0.0]
     scale = _Scale(moments[0], moments[-1], top)
     parts = [
@@ -96,6 +98,13 @@ def grid(values: Sequence[float]) -> tuple[float, float]:
     return step, math.ceil(most / step) * step
 
 
+def _to_show(seconds: Sequence[float], target: float | None) -> list[float]:
+    """What has to be within the picture: a target far above all would press the drills flat onto the ground."""
+    if not target or (seconds and target > FAR * max(seconds)):
+        return list(seconds)
+    return [*seconds, target]
+
+
 def _horizontal(scale: _Scale, step: float) -> Iterator[str]:
     for number in range(round(scale.top / step) + 1):
         y = scale.y(number * step)
@@ -121,15 +130,15 @@ def _times(scale: _Scale, points: Sequence[Point]) -> Iterator[str]:
 
 
 def _target(scale: _Scale, target: float) -> Iterator[str]:
-    y = scale.y(target)
-    yield (
-        f'<line class="target" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="{_TARGET}" '
-        'stroke-width="1.5" stroke-dasharray="6 4"/>'
-    )
-    yield (
-        f'<text x="{WIDTH - RIGHT}" y="40" text-anchor="end" fill="{_TARGET}">'
-        f"- - target: {escape(duration(target))}</text>"
-    )
+    drawn = target <= scale.top
+    if drawn:
+        y = scale.y(target)
+        yield (
+            f'<line class="target" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="{_TARGET}" '
+            'stroke-width="1.5" stroke-dasharray="6 4"/>'
+        )
+    said = f"- - target: {duration(target)}" if drawn else f"target: {duration(target)}, above this picture"
+    yield f'<text x="{WIDTH - RIGHT}" y="40" text-anchor="end" fill="{_TARGET}">{escape(said)}</text>'
 
 
 def _curve(scale: _Scale, points: Sequence[Point]) -> Iterator[str]:

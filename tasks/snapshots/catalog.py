@@ -8,9 +8,9 @@ many, an index saves most of the reads (:mod:`tasks.snapshots.catalog_index`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tasks.errors import ManifestError
@@ -154,6 +154,14 @@ class Catalog:
         """What belongs to no manifest: left by a capture or a removal that was cut off, or of a capture that runs."""
         known = {entry.id for entry in self.entries} | {damaged.id for damaged in self.damaged}
         return {snapshot: found for snapshot, found in self.objects.items() if snapshot not in known}
+
+    def without(self, gone: Collection[str]) -> Catalog:
+        """The same after snapshots, by id, have been removed."""
+        return replace(
+            self,
+            entries=tuple(entry for entry in self.entries if entry.id not in gone),
+            objects={snapshot: found for snapshot, found in self.objects.items() if snapshot not in gone},
+        )
 
 
 def candidate(entry: CatalogEntry, locked_until: datetime | None = None) -> Candidate:

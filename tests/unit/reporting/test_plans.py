@@ -16,12 +16,16 @@ class Nothing:
         return "nothing"
 
 
-def test_notes_are_a_list_and_reasons_have_a_column_where_there_are_any() -> None:
+def test_notes_are_a_list_and_hosts_with_the_same_to_do_stand_together() -> None:
     bare = Step("etcd-01", "hold", "stop etcd", Nothing())
     told = Step("etcd-01", "pki", "issue server", Nothing(), why="it is missing")
-    phases = (Phase("stop", (bare,)), Phase("prepare", (told,)))
+    same = (bare, Step("etcd-02", "hold", "stop etcd", Nothing()))
+    more = Step("etcd-01", "env", "write env file", Nothing(), changes=("+ ETCD_NAME=`x`",))
+    phases = (Phase("stop", same), Phase("prepare", (told, more)))
     text = as_markdown(Plan("disaster-restore", "prod-a", phases, notes=("first", "second")))
     assert "* first\n* second\n" in text
-    assert "| etcd-01 | stop etcd |\n" in text
-    assert "| host | step | why |" in text
-    assert "| etcd-01 | issue server | it is missing |" in text
+    assert "## 1. stop (2 hosts at once)\n\n* **etcd-01, etcd-02**: stop etcd\n" in text
+    assert (
+        "## 2. prepare\n\n* **etcd-01**\n  1. issue server *(it is missing)*\n  2. write env file\n"
+        "     * `+ ETCD_NAME='x'`\n"
+    ) in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.reporting.tables import as_records, as_text, table
+from tasks.reporting.tables import as_text, table
 
 WORDS = st.text("abc ", max_size=120)
 
@@ -18,7 +18,3 @@ def test_a_narrow_table_says_the_same(rows: list[tuple[str, str]], width: int) -
     assert all(len(line) <= max(width, longest + 8, 28) for line in narrow.splitlines())
     words = [word for word in narrow.split() if not set(word) <= {"-"}]
     assert words == [word for word in as_text(data).split() if not set(word) <= {"-"}]
-
-
-def test_every_column_of_an_artifact_has_a_name() -> None:
-    assert as_records(table(("", "seen"), [("ok", "etcd runs")])) == [{"state": "ok", "seen": "etcd runs"}]

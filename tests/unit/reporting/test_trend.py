@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.reporting.trend import HEIGHT, LEFT, RIGHT, WIDTH, Point, draw, grid
+from tasks.reporting.trend import FAR, HEIGHT, LEFT, RIGHT, WIDTH, Point, draw, grid
 
 SVG = "{http://www.w3.org/2000/svg}"
 BEGIN = datetime(2026, 11, 24, 14, 30, tzinfo=UTC)
@@ -47,7 +47,11 @@ def test_all_is_there_and_within(drills: list[Point], target: float | None) -> N
     dots = picture.findall(f"{SVG}circle")
     crosses = picture.findall(f"{SVG}path[@class='bad']")
     assert (len(dots), len(crosses)) == (sum(d.good for d in drills), sum(not d.good for d in drills))
-    assert len(picture.findall(f"{SVG}line[@class='target']")) == (target is not None)
+    drawn, said = len(picture.findall(f"{SVG}line[@class='target']")), "".join(picture.itertext())
+    assert ("target: " in said) == (target is not None)
+    assert ("above this picture" in said) == (target is not None and not drawn)
+    if target is not None and target <= FAR * max([d.seconds for d in drills], default=target):
+        assert drawn, "it is near enough"
     for element in picture.iter():
         for x, y in numbers(element):
             assert 0 <= x <= WIDTH
@@ -60,8 +64,9 @@ def test_it_is_true_to_scale(drills: list[Point], target: float | None) -> None:
     good = sorted((d for d in drills if d.good), key=lambda d: d.at)
     drawn = [numbers(dot)[0] for dot in dots]
     assert [x for x, _ in drawn] == sorted(x for x, _ in drawn)
-    _, top = grid([d.seconds for d in drills] + ([target] if target else []))
-    zero, full = _zero(drills, target), max(d.seconds for d in drills)
+    full = max(d.seconds for d in drills)
+    _, top = grid([d.seconds for d in drills] + ([target] if target and target <= FAR * full else []))
+    zero = _zero(drills, target)
     for drill, (_, y) in zip(good, drawn, strict=True):
         assert abs((zero - y) - drill.seconds / top * (HEIGHT - 52 - 44)) < 0.11
     assert full <= top
