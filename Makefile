@@ -2,7 +2,7 @@
 # make test       everything; real hosts too when root        make test-fast   without hosts
 # make lint       style, types, import rules                  make bench       measurements
 # make audit      known vulnerabilities of the packages that constraints.txt pins; asks the network
-# make interruptions  a bootstrap and a restore killed and powered off in every step: an hour or two; build/reports
+# make interruptions  a bootstrap and a restore killed and powered off in every step, and the services: an hour or two
 # make lab-up N=3 hosts to play with                          make lab-status, make lab-down
 #
 # Each target sets up what it needs: a virtual environment in .venv and, when root on Debian or Ubuntu, packages.
@@ -72,7 +72,7 @@ test-fast: $(VENV)/.dev test-tools s3-server prometheus
 	$(PYTEST) $(PARALLEL) --durations=5 tests/component tests/unit
 
 interruptions: $(VENV)/.dev lab-tools releases
-	$(PYTEST) -v tests/e2e/every_interruption.py tests/e2e/every_restore.py tests/e2e/every_replace.py
+	$(PYTEST) -v tests/e2e/every_interruption.py tests/e2e/every_restore.py tests/e2e/every_replace.py tests/e2e/every_service.py
 
 bench: $(VENV)/.dev lab-tools releases s3-server
 	$(PYTEST) -s tests/bench

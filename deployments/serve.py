@@ -7,8 +7,10 @@ killed they end too; what they had begun is settled at the next start.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -133,6 +135,7 @@ def _serve(wanted: Wanted, family: _Family, stop: threading.Event) -> int:
     click.echo(
         f"serving {plural(len(clusters), 'cluster')}; a worker runs up to {wanted.limit} flows at once; Ctrl-C stops"
     )
+    _tell_systemd("READY=1")
     while not stop.wait(1.0):
         if gone := family.ended():
             raise ApiError(
@@ -169,6 +172,13 @@ def _tell_server(url: str, served: Served, new_auth: str) -> None:
     elif new_auth:
         click.echo(f"its user and password, made just now: in {served.auth_file}")
     click.echo(f"for other programs: PREFECT_API_URL={url} PREFECT_API_AUTH_STRING=$(cat {served.auth_file})")
+
+
+def _tell_systemd(what: str) -> None:
+    """If it is that started us and waits for it; see sd_notify(3)."""
+    if place := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire, contextlib.suppress(OSError):
+            wire.sendto(what.encode(), f"\0{place[1:]}" if place.startswith("@") else place)
 
 
 def _read_by_others() -> bool:
