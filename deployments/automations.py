@@ -91,6 +91,7 @@ _LIVES = (
 ALWAYS = (
     ("restore cut off", "etcd-flows.restore.interrupted", "An etcd restore was cut off", _STANDS),
     ("run lives", "etcd-flows.run.lives", "A run that was taken for lost lives", _LIVES),
+    ("restore failed", "etcd-flows.restore.failed", "An etcd restore failed", _TELLS),
     ("backup failed", "etcd-flows.snapshot.failed", "An etcd backup failed", _TELLS),
     ("drill failed", "etcd-flows.drill.failed", "A restore drill failed", _TELLS),
     ("verification failed", "etcd-flows.verification.failed", "A stored etcd backup is bad, or was not opened", _TELLS),

@@ -61,7 +61,7 @@ def run_flow(flow: str, cluster: str, *, as_json: bool, verbose: bool, parameter
         share_one_heap()
         if flow in LOOKS:
             look_ahead(spec, preflight=LOOKS[flow])
-        with listening(_Terminal(verbose, quiet=as_json)), _prefect(verbose) as ready:
+        with listening(Terminal(verbose, quiet=as_json)), _prefect(verbose) as ready:
             run = getattr(importlib.import_module(f"flows.{flow}"), flow)
             # What is imported stays: to look through it for garbage, again and again and at the end of the process
             # once more, takes a third of a second.
@@ -118,7 +118,7 @@ def _tell_how_it_stands(spec: Cluster, called: str) -> None:
         _say("interrupted again: the same command tells, with --plan")
 
 
-class _Terminal:
+class Terminal:
     """Shows progress on stderr."""
 
     def __init__(self, verbose: bool, *, quiet: bool) -> None:

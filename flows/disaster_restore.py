@@ -226,6 +226,7 @@ def _under_lock(draft: Draft, shown: Plan, locked: Locked, request: Request) -> 
     except EtcdFlowsError as error:
         if not went_back(error, course, record, materials):
             ended_badly(error, course, record, _command(spec, request))
+        restore_notes.failed(spec, record, error)
         publish_restore_metrics(spec, course, good=False)
         raise
     facts = observe_certificates(spec)

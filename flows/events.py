@@ -25,6 +25,10 @@ Event = Literal[
     "drill.failed",
     "verification.completed",
     "verification.failed",
+    "restore.begun",
+    "restore.completed",
+    "restore.taken-back",
+    "restore.failed",
     "restore.interrupted",
     "run.lives",
     "cluster.healthy",
@@ -58,6 +62,7 @@ _BACKUP = (
 )
 _DRILL = ("snapshot", "seconds")
 _OPENED = ("opened", "wrong", "failed (stores, and why)", "left (for later runs)")
+_RESTORE = ("restore (its id)", "snapshot", "requested_by", "reason (both as claimed)")
 _CUT_OFF = ("run (its id)", "state", "how (each member stands, and the command to go on)")
 
 #: By their names without :data:`PREFIX`.
@@ -69,6 +74,15 @@ EVENTS: Mapping[Event, Told] = {
     "drill.failed": Told("it is bad, or the drill could not be held", _DRILL, why=True),
     "verification.completed": Told("stored snapshots were opened and are good, or there was none to open", _OPENED),
     "verification.failed": Told("one is bad or could not be opened, or a store not be read", _OPENED, why=True),
+    "restore.begun": Told("a run begins to carry out a restore, or goes on with it; members still run", _RESTORE),
+    "restore.completed": Told(
+        "the restored cluster is proven",
+        (*_RESTORE, "seconds (from the stop until clients could write, if one run did it)"),
+    ),
+    "restore.taken-back": Told("the members run on their former data again", _RESTORE),
+    "restore.failed": Told(
+        "a restore, or its way back, ended with an error after it had begun", (*_RESTORE, "why", "state")
+    ),
     "restore.interrupted": Told("a restore was cancelled, or was lost with its worker", _CUT_OFF),
     "run.lives": Told(
         "Prefect's server had taken a run for lost that lives", ("run (its id)", "name", "state (that it has again)")

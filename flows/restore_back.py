@@ -92,6 +92,7 @@ def _carry_out(
         carry_out(way.plan, record, Materials(cluster, {}, None, locked.lock), course, back=True)
     except EtcdFlowsError as error:
         back_ended_badly(error, course, record, command_of(cluster, "--go-back", accept=accept))
+        restore_notes.failed(cluster, record, error)
         raise
     restore_notes.ended(cluster, record, "taken back", None, claimed=claimed)
     seen = observe_certificates(cluster)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -16,6 +17,8 @@ import pytest
 
 from deployments.cli import main
 from deployments.cli_help import EXAMPLES
+from deployments.runner import Terminal
+from tasks.reporting.progress import Event
 
 CLI = [sys.executable, "-m", "deployments.cli"]
 ROOT = Path(__file__).parents[2]
@@ -162,6 +165,17 @@ def test_a_full_disk_behind_standard_output_is_no_traceback(words: tuple[str, ..
     assert str(kept) in done.stderr
     assert "Traceback" in kept.read_text()
     assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_behind_the_log_stops_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w", buffering=1) as full:
+        with pytest.raises(OSError, match="No space left"):
+            full.write("a line\n")
+        monkeypatch.setattr(sys, "stderr", full)
+        Terminal(verbose=False, quiet=False)(Event("warning", "a step was repeated"))
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 def test_a_name_that_no_file_can_have() -> None:

@@ -143,6 +143,15 @@ class Deployed:
                     raise
                 time.sleep(0.5)
 
+    def heard(self, event: str, word: str) -> None:
+        """An event has come in whose payload has the word in it."""
+
+        def there() -> bool:
+            found = self.ask("/events/filter", {"filter": {"event": {"name": [event]}}})["events"]
+            return any(word in json.dumps(one["payload"]) for one in found)
+
+        wait_until(f"{event} with {word}", there, 60)
+
     def begin(self, flow: str = "disaster-restore", **parameters: Any) -> str:
         """Have it run; returns the run's id."""
         deployment = self.ask(f"/deployments/name/{flow}/demo")["id"]

@@ -57,6 +57,11 @@ def test_typed_names_and_a_plan_that_became_another(deployed: Deployed) -> None:
 def test_the_way_back_is_approved_too(deployed: Deployed) -> None:
     """A wrong name is no yes; who said yes, and why, is on record."""
     members = deployed.members
+    file = members.file.read_text()
+    members.file.write_text(f"{file}restore: {{before_stop: [{{name: ask, machine: local, command: 'exit 7'}}]}}\n")
+    refused = members.run("disaster-restore", *AGAIN, code=1)
+    assert "no member was stopped" in refused["errors"][0]["state"]
+    members.file.write_text(file)
     members.run("disaster-restore", *AGAIN)  # from members that could decide: there is a way back
     members.ctl(NAMES[1], "put since 1")
     run = deployed.begin(go_back=True)
@@ -77,15 +82,17 @@ def test_the_way_back_is_approved_too(deployed: Deployed) -> None:
         "J. Doe",
         "it was the wrong one",
     )
+    for name in ("begun", "failed", "completed", "taken-back"):
+        deployed.heard(f"etcd-flows.restore.{name}", last["id"])
 
 
 @pytest.mark.parametrize(
     ("number", "point", "stopped", "said"),
     [
-        (signal.SIGINT, f"done/{NAMES[1]}/push", 0, "runs on its former data, nothing holds it"),
+        (signal.SIGHUP, f"done/{NAMES[1]}/push", 0, "runs on its former data, nothing holds it"),
         (signal.SIGTERM, f"done/{NAMES[1]}/hold", 3, "stopped and held, set to its former data"),
     ],
-    ids=["interrupted", "terminated"],
+    ids=["terminal gone", "terminated"],
 )
 def test_the_command_line_is_stopped(
     deployed: Deployed, number: signal.Signals, point: str, stopped: int, said: str

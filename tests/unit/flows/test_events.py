@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 def test_each_is_declared_and_sent_by_a_flow() -> None:
     assert set(EVENTS) == set(get_args(Event))
     calls = "".join(path.read_text() for path in (ROOT / "flows").glob("*.py") if path.name != "events.py")
-    sent = {name for call in re.findall(r"\btell\((.*?),", calls) for name in re.findall(r'"([a-z.]+)"', call)}
+    sent = {name for call in re.findall(r"\btell\((.*?),", calls) for name in re.findall(r'"([a-z.-]+)"', call)}
     assert sent == set(EVENTS)
 
 
