@@ -129,6 +129,7 @@ class Terminal:
         self._colours = context.color if context else None
 
     def __call__(self, event: Event) -> None:
+        """Print an event; a listener of :mod:`tasks.reporting.progress`."""
         if self._quiet and event.kind not in ("warning", "failed"):
             return
         if event.kind == "start" and not self._verbose:
