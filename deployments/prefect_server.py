@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-_AT_ONCE = "from deployments.sqlite import begin_at_once; begin_at_once(); "
+_ON_SQLITE = "from deployments.sqlite import begin_at_once, close_what_fails; begin_at_once(); close_what_fails(); "
 #: Python's text of ``prefect server start``; the words from ``server`` on follow.
-SERVER = f"{_AT_ONCE}from prefect.cli import app; app()"
+SERVER = f"{_ON_SQLITE}from prefect.cli import app; app()"
 #: The same without a CLI above it, as Prefect starts its own; uvicorn's options follow.
-BARE_SERVER = f"{_AT_ONCE}import uvicorn; uvicorn.main()"
+BARE_SERVER = f"{_ON_SQLITE}import uvicorn; uvicorn.main()"
 #: And those.
 FACTORY = ("--factory", "prefect.server.api.server:create_app", "--lifespan", "on")
 
