@@ -132,6 +132,9 @@ def _look(spec: Cluster, facts: Mapping[str, HostFacts], keep: int) -> tuple[dic
     plan = plan_prune(spec, found, keep)
     if plan.empty:
         return found, plan
+    for name, old in found.items():
+        for one in old.dirs:  # told here too, for those whom the next look refuses
+            emit("info", f"not in use: {describe(one)}", host=name)
     emit("phase", "see that the cluster is well, and that newer snapshots are good")
     _prove(spec)
     with open_library(spec) as library:

@@ -16,6 +16,7 @@ from tasks.hosts.shell import close_all
 from tasks.plan import Plan
 from tasks.reporting import findings, plans
 from tasks.reporting.human import plural
+from tasks.reporting.long_steps import long_steps
 from tasks.reporting.markdown import bullets, joined, narrow
 from tasks.reporting.progress import Event, emit, line, listening
 from tasks.reporting.tables import Table
@@ -37,7 +38,7 @@ def _to_run_log(event: Event) -> None:
 @contextmanager
 def reporting() -> Iterator[None]:
     """Write progress into Prefect's run log; close all connections at the end."""
-    with listening(_to_run_log):
+    with listening(_to_run_log), long_steps():
         try:
             yield
         finally:
