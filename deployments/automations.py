@@ -24,7 +24,7 @@ from prefect.exceptions import ObjectNotFound
 
 from deployments.at_once import Tell, each_of
 from deployments.declared import Change, changes
-from deployments.lost_runs import CutOff, Lost, lost_runs
+from deployments.lost_runs import CutOff, Lost, TakenUp, lost_runs
 from tasks.cluster.spec import Cluster
 from tasks.errors import InputError
 from tasks.snapshots.schedule import allowed
@@ -100,7 +100,7 @@ ALWAYS = (
 
 
 #: Any of them.
-Automatic = Declared | Lost | CutOff
+Automatic = Declared | Lost | TakenUp | CutOff
 
 
 def declared(clusters: Mapping[str, Cluster], reporter: UUID | None) -> tuple[Automatic, ...]:

@@ -4,8 +4,13 @@ A run of a deployment tells the server every 30 seconds that it is alive. If a w
 away, nobody else says of its runs that they ended: they stay "Running", and the deployment takes no other run. These
 automations notice the silence after :data:`SILENT`, as long as a dead run's lock lives on the hosts.
 
-Which runs are taken up again stands in :data:`deployments.declared.OFFERED`: those that change no host. It stays the
-same run, so it enters its own lock (:func:`tasks.hosts.lock.decide`); should its first process live after all, that
+All of them become crashed first, since that is what Prefect's server refuses for a run that has ended (source:
+``HandleFlowTerminalStateTransitions``), whereas it would let a completed one be scheduled anew. That matters: the event
+of its end may be lost, or overtake its last sign of life, and then silence follows though all is well (seen on a busy
+machine: backups that were complete were taken up again, and called failed or cancelled in the end).
+
+Which runs are then taken up again stands in :data:`deployments.declared.OFFERED`: those that change no host. It stays
+the same run, so it enters its own lock (:func:`tasks.hosts.lock.decide`); should its first process live after all, that
 process has lost the lock. All others end as crashed: whether to go on with a restore is for a person to say. How its
 cluster stands then is found out, and written on the run, by a flow of its own (:class:`CutOff`). A run that lives
 after all, since only the server or the whole machine stood still, puts its state right (:mod:`flows.alive`), and an
@@ -28,7 +33,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
 from deployments.declared import OFFERED, TAG
-from flows.alive import LOST
+from flows.alive import LOST, TAKEN_UP
 from flows.events import TOLD_BY
 from flows.restore_cancelled import HOOK
 
@@ -68,7 +73,6 @@ class Lost:
 
     def trigger(self) -> EventTrigger:
         """As Prefect wants it: any event of the run counts as a sign of life."""
-        flow: dict[str, str | list[str]] = {"prefect.resource.role": "flow", "prefect.resource.name": list(self.flows)}
         return EventTrigger(
             type="event",
             posture=Posture.Proactive,
@@ -76,7 +80,7 @@ class Lost:
             after=set(self.after),
             expect={"prefect.flow-run.*"},
             match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=[ResourceSpecification(flow), ResourceSpecification(_TAG)],
+            match_related=_of(self.flows),
             for_each={"prefect.resource.id"},
             threshold=1,
         )
@@ -108,6 +112,50 @@ class Lost:
         """Changes whenever anything of it does."""
         words = {name: sorted(value) if name == "after" else str(value) for name, value in vars(self).items()}
         return hashlib.sha256(json.dumps([words, self.body, notify]).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class TakenUp:
+    """After a run was lost that may be repeated unasked: have it scheduled again.
+
+    Args:
+        name: As Prefect shows it.
+        flows: Prefect's names of the flows that it is for.
+        message: Why, for people.
+    """
+
+    name: str
+    flows: tuple[str, ...]
+    message: str = "its worker went away; the next one that is free takes it up"
+
+    def trigger(self) -> EventTrigger:
+        """As Prefect wants it."""
+        return EventTrigger(
+            type="event",
+            posture=Posture.Reactive,
+            within=timedelta(0),
+            expect={f"prefect.flow-run.{LOST}"},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=_of(self.flows),
+            for_each={"prefect.resource.id"},
+            threshold=1,
+        )
+
+    def actions(self, _block: Any) -> list[ChangeFlowRunState]:
+        """The run waits for a worker."""
+        return [
+            ChangeFlowRunState(
+                type="change-flow-run-state",
+                state=StateType.SCHEDULED,
+                name=TAKEN_UP,
+                message=self.message,
+                force=False,
+            )
+        ]
+
+    def version(self, notify: str) -> str:
+        """Changes whenever anything of it does."""
+        return hashlib.sha256(json.dumps([*map(str, vars(self).values()), notify]).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -148,6 +196,12 @@ class CutOff:
         return hashlib.sha256(json.dumps([self.name, str(self.reporter), notify]).encode()).hexdigest()[:12]
 
 
+def _of(flows: tuple[str, ...]) -> list[ResourceSpecification | dict[str, str | list[str]]]:
+    """Runs of these flows of ours."""
+    flow: dict[str, str | list[str]] = {"prefect.resource.role": "flow", "prefect.resource.name": list(flows)}
+    return [ResourceSpecification(flow), ResourceSpecification(_TAG)]
+
+
 def _report(reporter: UUID, run: str) -> RunDeployment:
     return RunDeployment(
         type="run-deployment",
@@ -160,7 +214,7 @@ def _report(reporter: UUID, run: str) -> RunDeployment:
 
 def lost_runs(
     prefix: str, silent: timedelta = SILENT, not_started: timedelta = NOT_STARTED, *, reporter: UUID | None = None
-) -> tuple[Lost, ...]:
+) -> tuple[Lost | TakenUp, ...]:
     """The automations for all flows.
 
     Args:
@@ -174,7 +228,7 @@ def lost_runs(
     running = frozenset({"prefect.flow-run.heartbeat", "prefect.flow-run.Running"})
     pending = frozenset(f"prefect.flow-run.{name}" for name in ("Pending", "Submitting", "InfrastructurePending"))
     cancelling = frozenset({"prefect.flow-run.Cancelling"})
-    repeat = (again, StateType.SCHEDULED, LOST, "its worker went away; another one takes it up again")
+    repeat = (again, StateType.CRASHED, LOST, "its worker went away; another one takes it up again")
     crash = (
         ended,
         StateType.CRASHED,
@@ -190,4 +244,5 @@ def lost_runs(
         Lost(f"{prefix}lost run: cancelled", cancelling, silent, *cancel),
         Lost(f"{prefix}run not started: taken up again", pending, not_started, *repeat),
         Lost(f"{prefix}run not started: crashed", pending, not_started, *crash),
+        TakenUp(f"{prefix}lost run: scheduled again", again),
     )

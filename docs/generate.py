@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from deployments.automations import ALWAYS
 from deployments.automations import PREFIX as OURS
 from deployments.cli import main
 from deployments.declared import OFFERED, Offered
-from deployments.lost_runs import lost_runs
+from deployments.lost_runs import Lost, TakenUp, lost_runs
 from deployments.registry import flow_object
+from flows.alive import LOST
 from flows.events import EVENTS, PREFIX
 from tasks.cluster.load import parse_cluster
 from tasks.cluster.schema import json_schema, reference_rows
@@ -77,7 +77,7 @@ def _events_page() -> str:
         for name, told in EVENTS.items()
     ]
     told_of = [(name, f"`{event}`", subject) for name, event, subject, _ in ALWAYS]
-    lost = [(each.name.removeprefix(OURS), _nothing_for(each.within), each.message) for each in lost_runs(OURS)]
+    lost = [(each.name.removeprefix(OURS), _lost_when(each), each.message) for each in lost_runs(OURS)]
     parts = [
         (HERE / "events.md").read_text().partition(MARK)[0].rstrip(),
         MARK,
@@ -93,8 +93,10 @@ def _events_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _nothing_for(within: timedelta) -> str:
-    return f"nothing heard of a run for {duration(within.total_seconds())}"
+def _lost_when(each: Lost | TakenUp) -> str:
+    if isinstance(each, TakenUp):
+        return f"`prefect.flow-run.{LOST}` of a run that may be taken up again"
+    return f"nothing heard of a run for {duration(each.within.total_seconds())}"
 
 
 def _index() -> str:

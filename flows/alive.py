@@ -26,8 +26,10 @@ from tasks.reporting.progress import emit
 
 #: Seconds between two looks at what the server thinks of this run.
 LOOK = 10.0
-#: The state of a run that was lost with its worker, until another one takes it up.
+#: The state of a run that was lost with its worker and may be repeated unasked, and the one that follows it at once,
+#: until another worker takes it up.
 LOST = "Lost"
+TAKEN_UP = "TakenUp"
 
 
 @contextmanager
@@ -59,7 +61,7 @@ def _claim(client: SyncPrefectClient, run: UUID, over: threading.Event) -> None:
     """While a flow's own code runs nobody but those automations, or a person, calls its run crashed."""
     found = client.read_flow_run(run)
     now = found.state
-    if now is None or over.is_set() or not (now.is_crashed() or now.name == LOST):
+    if now is None or over.is_set() or not (now.is_crashed() or now.name == TAKEN_UP):
         return
     lived = [state for state in client.read_flow_run_states(run) if state.type in (StateType.RUNNING, StateType.PAUSED)]
     if not lived:
