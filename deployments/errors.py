@@ -38,6 +38,9 @@ def show_unexpected(error: Exception, *, as_json: bool) -> int:
     if isinstance(error, OSError) and error.strerror:
         said = f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}, on this machine"
         hint = "mend that"
+    elif str(error).startswith("Failed to reach API"):  # Prefect's client, a RuntimeError
+        said = "Prefect's server went away while this run was at work"
+        hint = "see after that server (without one the command line makes do with a temporary one)"
     else:
         said, hint = f"an error that should not happen, {type(error).__name__}: {error}", "report it, with that file"
     told = EtcdFlowsError(

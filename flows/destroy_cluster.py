@@ -14,14 +14,14 @@ from flows.ending import ends_in_state
 from flows.fan_out import all_hosts_at_once
 from flows.leave_monitoring import carry_out_leaving, joined, plan_leaving
 from flows.locking import cluster_lock, settle
-from flows.observe import observe_all
+from flows.preflight import look
 from flows.prepare import load
 from flows.refusing import refuse
 from flows.report import publish_plan, reporting
 from flows.results import PlannedResult
 from flows.run_names import named
 from tasks.cluster.spec import Cluster
-from tasks.errors import EtcdFlowsError, Refused
+from tasks.errors import EtcdFlowsError, HostUnreachable, Refused
 from tasks.etcd.identity import foreign, not_named
 from tasks.etcd.removal import plan_remove, plan_stop
 from tasks.etcd.restored import under_way
@@ -31,6 +31,7 @@ from tasks.plan import Phase, Plan, make_plan
 from tasks.reporting.progress import emit
 
 FLOW = "destroy-cluster"
+_GONE = "take it out of the cluster file"
 
 
 @flow(
@@ -55,7 +56,8 @@ def destroy_cluster(
         spec = load(cluster)
         if not plan_only:
             demand_confirmation(spec, confirm)
-        facts = observe_all(spec)
+        facts, silent = look(spec)
+        refuse([each.or_else(_GONE) if isinstance(each, HostUnreachable) else each for each in silent.values()])
         plan = plan_destroy(spec, facts, delete_data=delete_data)
         leaving = plan_leaving(spec, FLOW, here=True)
         publish_plan(joined(leaving.plan, plan))

@@ -80,6 +80,11 @@ class TransientHostError(HostError):
 class HostUnreachable(TransientHostError):
     """No connection could be opened: host down, network, or sshd not answering."""
 
+    def or_else(self, way: str) -> HostUnreachable:
+        """The same, and what to do if the host never comes back."""
+        remedy = "; ".join(part for part in (self.remedy, f"if the host is gone for good, {way}") if part)
+        return HostUnreachable(self.message, host=self.host, state=self.state, remedy=remedy)
+
 
 class AccessDenied(HostError):
     """The host answered and refused us: authentication, host key, or sudo. Never retried."""

@@ -47,12 +47,7 @@ def or_leave_out(error: EtcdFlowsError, name: str, more: str = "") -> EtcdFlowsE
     Args:
         more: Options that this takes besides.
     """
-    if not isinstance(error, HostUnreachable):
-        return error
-    way = f"if the host is gone for good, leave it out: --dead {name}{more}"
-    return HostUnreachable(
-        error.message, host=error.host, state=error.state, remedy=f"{error.remedy}; {way}" if error.remedy else way
-    )
+    return error.or_else(f"leave it out: --dead {name}{more}") if isinstance(error, HostUnreachable) else error
 
 
 def dead_members(

@@ -6,7 +6,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import tasks.errors
+from deployments.errors import show_unexpected
 from tasks.errors import EtcdFlowsError
 
 ROOT = Path(__file__).parents[2]
@@ -42,3 +45,10 @@ def test_they_tell_the_next_step() -> None:
     found = [place for path in files for place in without_next_step(path)]
     assert found, "it finds those that are known"
     assert [place for place in found if place.partition(":")[0] not in OF_THE_PROGRAM] == []
+
+
+def test_a_server_that_goes_away_is_no_bug_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show_unexpected(RuntimeError("Failed to reach API at http://127.0.0.1:4200/api/"), as_json=False) == 1
+    said = capsys.readouterr().err
+    assert "Prefect's server went away" in said
+    assert "report it" not in said
