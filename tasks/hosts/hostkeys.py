@@ -209,6 +209,12 @@ def _scan(trust: Trust) -> str:
     return f"ssh-keyscan -p {trust.port} {trust.address}"
 
 
+def _into(trust: Trust) -> str:
+    """The command that appends the keys; a user who never used ssh has no directory for them yet."""
+    folder = trust.known_hosts.parent
+    return f"{'' if folder.is_dir() else f'mkdir -p -m 700 {folder} && '}{_scan(trust)} >> {trust.known_hosts}"
+
+
 def how_to_know(trust: Trust) -> str:
     """What to do about a host whose key is not known."""
     return (
@@ -224,7 +230,7 @@ def _unknown(trust: Trust, shown: PublicKey) -> EtcdFlowsError:
         state="nothing was sent to the host",
         remedy=(
             "compare the fingerprint with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host's console; "
-            f"if it is right: `{_scan(trust)} >> {trust.known_hosts}`, or pin it: {trust.setting}: '{shown.line}', "
+            f"if it is right: `{_into(trust)}`, or pin it: {trust.setting}: '{shown.line}', "
             "or trust first use: ssh.host_keys: accept-new"
         ),
     )

@@ -133,3 +133,16 @@ def test_known_types_are_asked_for_first() -> None:
     assert preferred(offered, [key(1, "ssh-rsa")])[:2] == ["rsa-sha2-512", "rsa-sha2-256"]
     both = [key(1, "ssh-rsa"), key(1, "ecdsa-sha2-nistp256")]
     assert preferred(offered, both) == ["ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]
+
+
+def test_the_command_that_makes_a_key_known_works_for_who_never_used_ssh(tmp_path: Path) -> None:
+    file = tmp_path / "home/.ssh/known_hosts"
+    with pytest.raises(AccessDenied) as caught:
+        check(trust(file), A)
+    command = (caught.value.remedy or "").split("`")[3]
+    assert command.endswith(f"ssh-keyscan -p 22 10.0.0.1 >> {file}")
+    subprocess.run(["sh", "-euc", command.replace("ssh-keyscan -p 22", "echo")], check=True)
+    assert file.read_text() == "10.0.0.1\n"
+    with pytest.raises(AccessDenied) as caught:
+        check(trust(file), A)
+    assert "mkdir" not in (caught.value.remedy or "")
