@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.e2e.interruption_report import write_report
@@ -15,6 +16,10 @@ from tests.lab import releases
 from tests.lab.hosts import LabHost
 from tests.lab.lab import Lab, sweep, unusable
 from tests.lab.system import outside
+
+# A loaded machine takes its time, and no test is about that.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 NOT_RUN = "NOT RUN: "
 _lab_key = pytest.StashKey[Lab]()

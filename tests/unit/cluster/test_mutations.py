@@ -160,7 +160,7 @@ def test_the_mutations_are_worth_it() -> None:
     assert len(messages) > 30
 
 
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 @QUICK

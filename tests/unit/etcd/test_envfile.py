@@ -23,7 +23,7 @@ def test_what_is_written_is_read_again(values: dict[str, str]) -> None:
     assert parse_env(render(values.items())) == values
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(VALUES, min_size=1, max_size=30))
 def test_a_real_shell_reads_the_same(values: list[str]) -> None:
     named = {f"ETCD_X{n}": value for n, value in enumerate(values)}

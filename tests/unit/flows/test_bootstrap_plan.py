@@ -71,7 +71,7 @@ def test_equal_facts_give_equal_plans_and_the_digest_sees_a_change(new_hosts: Ca
     assert hosts.plan().digest != first.digest
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cuts=st.lists(st.integers(0, 18), min_size=1, max_size=3), order=st.randoms(use_true_random=False))
 def test_it_converges_from_every_cut(new_hosts: Callable[..., Hosts], cuts: list[int], order: object) -> None:
     """Runs are killed after any number of steps, hosts of a phase advancing unevenly; the last run ends it."""

@@ -146,7 +146,7 @@ def test_names_that_people_asked_for_are_reason_enough(new: Callable[..., Hosts]
     assert [leaf.name for leaf in pki.leaves] == ["server", "peer", "metrics-etcd-client"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cuts=st.lists(st.integers(0, 20), min_size=1, max_size=3), halfway=st.booleans())
 def test_it_converges_from_every_cut(new: Callable[..., Hosts], cuts: list[int], halfway: bool) -> None:
     """Also where a member was stopped for its data to change hands, and no more."""

@@ -171,7 +171,7 @@ def contender(world: World, me: str) -> Iterator[str]:
         yield "waiting"
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     data=st.data(),
     names=st.permutations(["a", "b", "c"]),

@@ -39,7 +39,7 @@ def test_any_login_shell_passes_it_on(login_shell: str) -> None:
     assert (done.returncode, wire.split_output("mark", done.stdout)) == (4, b"x\0y")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.binary(max_size=300), st.text(alphabet=st.characters(exclude_characters="\0\n\r", codec="utf-8"), max_size=40)
 )
@@ -50,7 +50,7 @@ def test_data_and_text_survive(data: bytes, text: str) -> None:
     assert wire.split_output("mark", done.stdout) == text.encode() + b"|" + data
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_a_script_that_was_cut_does_not_run(data: st.DataObject) -> None:
     whole = joined(wire.payload("mark", "echo ran\n", [], {}, None))

@@ -27,7 +27,7 @@ from tasks.keys.selection import select
 from tests.etcd_specs import settings
 from tests.unit.keys.keys import json_object, kv, protobuf_object
 
-calm = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+calm = hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass

@@ -59,7 +59,7 @@ EVENTS: dict[str, Callable[[Trio], None]] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cuts=st.lists(st.tuples(st.integers(0, 16), st.sampled_from(sorted(EVENTS))), max_size=4))
 def test_every_cut_ends_well(make: Make, cuts: list[tuple[int, str]]) -> None:
     """Cut anywhere, whatever happens to the host: no member runs without its data, and there never are two of it."""

@@ -180,7 +180,7 @@ def samples(draw: st.DrawFn) -> Sample:
     return Sample(family.name, value, tuple(sorted(labels)))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the first draw of all reads all modules
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw of all reads all modules
 @given(st.lists(samples(), unique_by=lambda sample: (sample.name, sample.labels)))
 def test_what_is_written_is_read_back(given_samples: list[Sample]) -> None:
     text = render("prod-a", given_samples)

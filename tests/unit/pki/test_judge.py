@@ -142,7 +142,7 @@ def test_common_name_fits_and_keeps_its_end(name: str, suffix: str) -> None:
     assert (made == name + suffix) == (len(name + suffix) <= 64)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_cut_anywhere_then_only_unfinished_pairs_are_issued(settled: World, data: st.DataObject) -> None:
     """Some pairs are gone; the run that mends them is cut; the next one finishes exactly what is left."""
@@ -170,7 +170,7 @@ def test_cut_anywhere_then_only_unfinished_pairs_are_issued(settled: World, data
     assert plan().steps == ()
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_cut_while_replacing_pairs_never_leaves_a_mixed_pair_unnoticed(settled: World, data: st.DataObject) -> None:
     disk = Disk(settled.disks["etcd-01"].host, dict(settled.disks["etcd-01"].files))

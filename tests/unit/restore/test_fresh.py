@@ -53,7 +53,7 @@ def begun(cluster: Cluster) -> Record:
 
 
 @given(cuts=st.lists(st.integers(0, 30), max_size=4))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_cut_anywhere_it_ends_as_one_cluster_with_that_data(cluster: Cluster, cuts: list[int]) -> None:
     machines, wanted = bare_machines(cluster), begun(cluster)
     for cut in [*cuts, 1 << 30]:

@@ -111,7 +111,7 @@ def test_twice_in_a_row(make: Make) -> None:
     assert_restored(machines, again)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_cut_anywhere_again_and_again(make: Make, data: st.DataObject) -> None:
     """Each run is cut after some steps, hosts lose their power in between; a run that nobody cuts ends it."""
@@ -129,7 +129,7 @@ def test_cut_anywhere_again_and_again(make: Make, data: st.DataObject) -> None:
     assert_restored(machines, wanted)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_taken_back_from_anywhere(make: Make, data: st.DataObject) -> None:
     machines = make(data.draw(st.sampled_from([1, 3, 5]), "members"))

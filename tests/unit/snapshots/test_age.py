@@ -64,7 +64,7 @@ def test_pyrage_opens_ours_and_we_open_its(size: int) -> None:
 
 
 @given(st.integers(0, 3 * CHUNK), st.integers(1, 3 * CHUNK), st.integers(1, 3 * CHUNK))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_pieces_of_any_size_will_do(size: int, cut: int, other: int) -> None:
     cut, other = max(cut, size // 50 + 1), max(other, size // 50 + 1)
     assert decrypted(encrypted(plain(size), piece=cut), piece=other) == plain(size)
@@ -117,7 +117,7 @@ def test_a_wrong_key_is_told_as_such() -> None:
 
 
 @given(st.data(), st.integers(1, 255))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_changed_byte_is_refused(data: st.DataObject, mask: int) -> None:
     everywhere = st.integers(0, len(sample()) - 1)
     position = data.draw(st.one_of(st.integers(0, head() + 20), everywhere))
@@ -136,7 +136,7 @@ def test_every_single_byte_of_the_head_counts() -> None:
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_was_cut_off_is_missed(data: st.DataObject) -> None:
     edges = st.sampled_from([head() + n * SEALED + more for n in range(4) for more in (-1, 0, 1, 16)])
     end = data.draw(st.one_of(edges, st.integers(0, len(sample()) - 1)))
@@ -165,7 +165,7 @@ def test_chunks_that_were_swapped_repeated_or_left_out_are_refused() -> None:
 
 
 @given(st.binary(min_size=1, max_size=300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_added_bytes_are_refused(more: bytes) -> None:
     assert "the key is right, but" in refused(sample() + more)
 

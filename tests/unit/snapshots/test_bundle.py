@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.cluster.secrets import Secret
@@ -136,7 +136,6 @@ def test_who_can_write_to_the_store_cannot_forge_one(cluster: Cluster, opened: B
 
 
 @given(st.data(), st.integers(1, 255))
-@settings(deadline=None)
 def test_any_changed_byte_is_refused(cluster: Cluster, data: st.DataObject, mask: int) -> None:
     changed = bytearray(bundle(cluster))
     changed[data.draw(st.integers(0, len(changed) - 1))] ^= mask

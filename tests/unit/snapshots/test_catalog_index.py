@@ -249,7 +249,7 @@ def test_a_text_that_would_fill_the_memory_is_not_unpacked(store: Counting, monk
         max_size=14,
     )
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_happened_before_the_catalog_is_that_of_a_store_without_one(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:

@@ -61,7 +61,7 @@ def test_what_was_encoded_comes_back_in_small_pieces(codec: Codec, data: bytes) 
 
 
 @given(st.binary(max_size=5000), st.integers(1, 500), st.integers(1, 500), st.sampled_from(CODECS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pieces_of_any_size_will_do(data: bytes, cut: int, other: int, codec: Codec) -> None:
     assert decoded(encoded(data, codec, cut), codec, other) == data
 
@@ -76,7 +76,7 @@ def test_stock_formats_both_ways() -> None:
 
 
 @given(st.data(), st.integers(1, 255))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_any_changed_byte_of_a_compressed_snapshot_is_noticed(data: st.DataObject, mask: int) -> None:
     """But in the frame's head, where a bit may mean nothing (RFC 8878, 3.1.1.1.1.3: unused bit)."""
     plain = objects(400_000)
@@ -87,7 +87,7 @@ def test_any_changed_byte_of_a_compressed_snapshot_is_noticed(data: st.DataObjec
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_compressed_snapshot_that_was_cut_off_or_added_to_is_noticed(data: st.DataObject) -> None:
     stored = encoded(objects(400_000), Codec("zstd"))
     with pytest.raises(SnapshotError, match=r"its end is missing|does not begin"):
@@ -112,7 +112,6 @@ def test_a_window_too_large_for_this_machine_is_refused() -> None:
 
 
 @given(st.binary(max_size=3000), st.integers(1, 999))
-@settings(deadline=None)
 def test_gzip_of_one_or_several_members_is_read(data: bytes, size: int) -> None:
     once = gzip.compress(data)
     assert b"".join(decode(pieces(once, size), "gzip", "none")) == data
@@ -145,7 +144,7 @@ def test_who_has_chosen_is_obeyed(setting: Literal["zstd", "none"]) -> None:
 
 
 @given(st.lists(st.binary(max_size=50)), st.integers(1, 300))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_looking_at_the_first_bytes_loses_nothing(
     monkeypatch: pytest.MonkeyPatch, parts: list[bytes], size: int
 ) -> None:

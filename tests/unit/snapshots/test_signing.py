@@ -38,7 +38,7 @@ _payloads = st.dictionaries(
 
 
 @given(_payloads)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_was_sealed_is_signed_and_comes_back(payload: dict[str, object]) -> None:
     try:
         sealed = seal(payload, KEY)
@@ -56,7 +56,6 @@ def test_the_document_is_for_people_too() -> None:
 
 
 @given(st.integers(0, len(SEALED) - 1), st.integers(1, 255))
-@settings(deadline=None)
 def test_any_changed_byte_is_refused(position: int, mask: int) -> None:
     data = bytearray(SEALED)
     data[position] ^= mask
@@ -65,7 +64,6 @@ def test_any_changed_byte_is_refused(position: int, mask: int) -> None:
 
 
 @given(st.integers(0, len(SEALED) - 1), st.integers(1, 40))
-@settings(deadline=None)
 def test_cut_added_and_repeated_bytes_are_refused(position: int, count: int) -> None:
     forms = (
         SEALED[:position],

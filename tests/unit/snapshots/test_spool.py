@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.snapshots.spool import MIB, NEVER, Pace, Spool, SpoolFile, spool_of
@@ -73,7 +73,6 @@ def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(st.binary(max_size=400_000), max_size=12))
-@settings(deadline=None)
 def test_readers_get_all_at_their_own_speed(tmp_path_factory: pytest.TempPathFactory, blocks: list[bytes]) -> None:
     spooled = SpoolFile(Spool(tmp_path_factory.getbasetemp() / "spool", reserve=0))
     found: list[bytes] = []

@@ -16,7 +16,7 @@ from tasks.snapshots.stores.s3_parts import LEAST, MAX_PARTS, MIB, MOST, part_by
 TIB = 1 << 40
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.one_of(st.none(), st.integers(0, 5 * TIB)))
 def test_parts_suffice_whatever_was_hinted(hint: int | None) -> None:
     sizes = [part_bytes(number, hint) for number in range(1, MAX_PARTS + 1)]

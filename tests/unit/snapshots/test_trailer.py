@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.snapshots.trailer import TrailerCheck
@@ -22,7 +22,6 @@ def _snapshot(pages: int) -> bytes:
 
 
 @given(st.integers(1, 6), st.lists(st.integers(0, 3200), max_size=30))
-@settings(deadline=None)
 def test_a_whole_snapshot_is_ok_however_it_is_cut_into_pieces(pages: int, cuts: list[int]) -> None:
     data = _snapshot(pages)
     found = _digest(data, cuts).finish()
@@ -32,7 +31,6 @@ def test_a_whole_snapshot_is_ok_however_it_is_cut_into_pieces(pages: int, cuts: 
 
 
 @given(st.integers(1, 4), st.integers(0, 10_000), st.integers(1, 255))
-@settings(deadline=None)
 def test_any_changed_byte_is_seen(pages: int, position: int, mask: int) -> None:
     data = bytearray(_snapshot(pages))
     data[position % len(data)] ^= mask
@@ -42,7 +40,6 @@ def test_any_changed_byte_is_seen(pages: int, position: int, mask: int) -> None:
 
 
 @given(st.integers(1, 4), st.integers(1, 5000))
-@settings(deadline=None)
 def test_what_was_cut_off_is_seen(pages: int, missing: int) -> None:
     data = _snapshot(pages)
     assert not _digest(data[: max(0, len(data) - missing)]).finish().ok
