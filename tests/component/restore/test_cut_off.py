@@ -174,7 +174,7 @@ def test_lost_with_its_worker(deployed: Deployed) -> None:
     webhook = Webhook()
     python(deployed, SAVE_BLOCK, webhook.url)
     python(deployed, NOTICE_SOON)
-    cancelled = deployed.begin(requested_by="night shift")
+    cancelled = deployed.begin(requested_by="night shift", again=True, accept=["no-safety-snapshot"])
     deployed.paused(cancelled, 1)
     deployed.stop_at(f"done/{NAMES[2]}/hold")
     crashed = restore(deployed)
