@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import time
 from collections.abc import Callable, Collection
 from typing import ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
@@ -17,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 
-from flows.alive import LOST, staying_alive
+from flows.alive import LOST, say_ended, staying_alive
 from tasks.errors import EtcdFlowsError
 
 Parameters = ParamSpec("Parameters")
@@ -59,10 +60,7 @@ def ends_in_state(function: Callable[Parameters, Returned]) -> Callable[Paramete
     """Have a flow's runs by deployment end in a state; a run from Python or the command line is left as it is."""
     parameters = inspect.signature(function).parameters
 
-    @functools.wraps(function)
-    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
-        if deployment.id is None:
-            return function(*args, **kwargs)
+    def settled(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
         if _was_lost() >= LIVES:
             return cast(Returned, _failed(1, LOST_TOO_OFTEN))
         try:
@@ -74,6 +72,15 @@ def ends_in_state(function: Callable[Parameters, Returned]) -> Callable[Paramete
         if result.exit_code:
             return cast(Returned, _failed(result.exit_code, tables_last(result.as_text())))
         return cast(Returned, Completed(message=in_short(result.as_text())[:LONGEST]))
+
+    @functools.wraps(function)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        if deployment.id is None:
+            return function(*args, **kwargs)
+        began = time.monotonic()
+        ended = settled(*args, **kwargs)
+        say_ended(began)
+        return ended
 
     # Prefect reads types from the signature, and would look their names up in this module.
     run.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
