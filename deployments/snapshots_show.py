@@ -18,7 +18,7 @@ from tasks.reporting.human import duration, size, visible
 from tasks.snapshots.catalog import CatalogEntry
 from tasks.snapshots.find import find
 from tasks.snapshots.library import open_library
-from tasks.snapshots.listing import Copies, age_of, grouped, proven, revision
+from tasks.snapshots.listing import Copies, ago, grouped, proven, revision
 from tasks.snapshots.manifest import to_json
 from tasks.snapshots.manifest_schema import manifest_schema
 from tasks.snapshots.marks import Seen
@@ -59,7 +59,7 @@ def _shown(copies: Copies, where: Mapping[str, str], now: datetime) -> list[str]
         ("cluster", f"{m.cluster}, uuid {m.cluster_uuid or 'not known'}, etcd's id {m.etcd_cluster_id or 'not known'}"),
         (
             "imported" if m.kind == "imported" else "captured",
-            f"{m.began:%Y-%m-%d %H:%M:%S} to {finished:%H:%M:%S} UTC, {age_of(now, m.began)} ago",
+            f"{m.began:%Y-%m-%d %H:%M:%S} to {finished:%H:%M:%S} UTC, {ago(now, m.began)}",
         ),
         (
             "source",

@@ -42,8 +42,9 @@ def store_finding(name: str, where: str, ids: list[str], now: datetime | None = 
     if not ids:
         return Finding("ok", "store", f"{where}: can be read; no snapshot of this cluster yet", name)
     newest = datetime.strptime(max(ids).partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    old = age(((now or datetime.now(UTC)) - newest).total_seconds())
-    return Finding("ok", "store", f"{where}: {plural(len(ids), 'snapshot')}, the newest {old} old", name)
+    seconds = ((now or datetime.now(UTC)) - newest).total_seconds()
+    old = "from the future" if seconds < 0 else f"{age(seconds)} old"
+    return Finding("ok", "store", f"{where}: {plural(len(ids), 'snapshot')}, the newest {old}", name)
 
 
 def check_release(name: str, release: Release) -> list[Finding]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tasks.cluster.checked import Checked
 from tasks.cluster.model_snapshots import StoreSection
 from tasks.cluster.problems import KeyPath
@@ -16,8 +18,29 @@ def check_snapshots(checked: Checked) -> None:
             checked.note((*path, "name"), f"another store is called {store.name} too", "names tell stores apart")
         seen[store.name] = index
         _store(checked, path, store)
+    _places(checked)
     _encryption(checked)
     _retention(checked)
+
+
+def _places(checked: Checked) -> None:
+    """Two stores in one place are one copy that counts as two, and each backup would fail in the second."""
+    seen: dict[tuple[str, ...], str] = {}
+    for index, store in enumerate(checked.cluster.snapshots.stores):
+        place: tuple[str, ...]
+        if store.s3 is not None:
+            place = ((store.s3.endpoint or "").rstrip("/"), store.s3.bucket, store.s3.prefix)
+        elif store.directory is not None:
+            place = (os.path.normpath(store.directory),)
+        else:
+            continue
+        if place in seen:
+            checked.note(
+                ("snapshots", "stores", index),
+                f"the same place as the store {seen[place]}: one copy would be taken for two",
+                "give it another place, or leave it out",
+            )
+        seen.setdefault(place, store.name)
 
 
 def _store(checked: Checked, path: KeyPath, store: StoreSection) -> None:

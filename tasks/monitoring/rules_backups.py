@@ -6,6 +6,7 @@ from tasks.cluster.spec import Cluster
 from tasks.monitoring.own_facts import backup_age
 from tasks.monitoring.rule import Rule, Severity, own
 from tasks.reporting.human import duration
+from tasks.snapshots.clocks import TOLERATED
 
 #: A newest backup that is so many times as old as it may be puts data at risk now.
 _FAR_TOO_OLD = 3
@@ -23,6 +24,15 @@ def backup_rules(cluster: Cluster) -> tuple[Rule, ...]:
     return (
         _too_old(name, limit, limit, "warning"),
         _too_old(name, limit, limit * _FAR_TOO_OLD, "critical"),
+        Rule(
+            "EtcdBackupOfFuture",
+            f"{own(name, 'snapshot_taken_timestamp_seconds')} - time() > {TOLERATED.total_seconds():.0f}",
+            "0m",
+            "warning",
+            "the newest backup of " + name + " in store {{ $labels.store }} says it is from the future",
+            "The newest backup that store {{ $labels.store }} lists says it will be taken in "
+            "{{ $value | humanizeDuration }}: a clock was or is wrong. Until then EtcdBackupTooOld can't fire there.",
+        ),
         Rule(
             "EtcdBackupMissing",
             f"{own(name, 'snapshots')} == 0",

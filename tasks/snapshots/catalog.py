@@ -166,8 +166,17 @@ class Catalog:
 
 def candidate(entry: CatalogEntry, locked_until: datetime | None = None) -> Candidate:
     """The entry as retention sees it."""
+    manifest = entry.manifest
     return Candidate(
-        entry.id, entry.taken, entry.kind, entry.verified, entry.unsound, entry.pinned, locked_until=locked_until
+        entry.id,
+        entry.taken,
+        entry.kind,
+        entry.verified,
+        entry.unsound,
+        entry.pinned,
+        locked_until=locked_until,
+        lineage=manifest.etcd_cluster_id,
+        revision=manifest.revision_min,
     )
 
 

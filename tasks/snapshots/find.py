@@ -9,6 +9,7 @@ from typing import Literal
 
 from tasks.errors import InputError, Refused
 from tasks.snapshots.catalog import Catalog, CatalogEntry
+from tasks.snapshots.clocks import of_the_future
 from tasks.snapshots.marks import LEVELS, Level
 
 #: What may be found: ``sound``: ours, and nothing bad is known of it; ``untrusted``: also what anyone who can write to
@@ -26,7 +27,11 @@ NO_KEY = (
 
 
 def find(
-    catalogs: Sequence[Catalog], wanted: str, need_level: Level = "stream", accept: Accept = "sound"
+    catalogs: Sequence[Catalog],
+    wanted: str,
+    need_level: Level = "stream",
+    accept: Accept = "sound",
+    now: datetime | None = None,
 ) -> CatalogEntry:
     """The snapshot that is meant; of the same one in several stores the best proven, else the first store's.
 
@@ -39,23 +44,28 @@ def find(
             beginning that no other has.
         need_level: Weaker ones don't do: ``latest`` and ``before`` pass over them, by id they are refused.
         accept: What else than sound ones may be found by id.
+        now: None for the present time.
 
     Raises:
         InputError: No snapshot, or more than one, is meant.
-        Refused: It is there, but not as good as it has to be.
+        Refused: It is there, but not as good as it has to be; or which is the latest can't be told, since one is from
+            the future.
     """
     if wanted == "latest" or wanted.startswith("before "):
-        return _by_time(catalogs, wanted, need_level)
+        return _by_time(catalogs, wanted, need_level, now or datetime.now(UTC))
     return _by_id(catalogs, wanted, need_level, accept)
 
 
 def passed_over(catalogs: Iterable[Catalog], chosen: CatalogEntry) -> list[tuple[CatalogEntry, str]]:
-    """Regular snapshots newer than the chosen one that are not sound, and why: people should know before they go on."""
+    """Regular snapshots newer than the chosen one that are not taken, and why: people should know before they go on."""
     found = {}
+    older = f"says it is newer, but holds an older revision than {chosen.id}: a clock was wrong"
     for catalog in catalogs:
         for entry in catalog.entries:
-            if entry.taken > chosen.taken and entry.kind in ("scheduled", "manual") and entry.unsound:
-                found[entry.store, entry.id] = (entry, entry.unsound)
+            if entry.taken > chosen.taken and entry.kind in ("scheduled", "manual"):
+                behind = entry.manifest.revision_max < chosen.manifest.revision_min
+                if why := entry.unsound or (older if behind else ""):
+                    found[entry.store, entry.id] = (entry, why)
     return sorted(found.values(), key=lambda pair: pair[0].taken, reverse=True)
 
 
@@ -79,14 +89,14 @@ def moment(text: str) -> datetime:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def _by_time(catalogs: Sequence[Catalog], wanted: str, need: Level) -> CatalogEntry:
+def _by_time(catalogs: Sequence[Catalog], wanted: str, need: Level, now: datetime) -> CatalogEntry:
     until = None if wanted == "latest" else moment(wanted.removeprefix("before "))
     regular = [entry for entry in _all(catalogs) if entry.kind in ("scheduled", "manual") and not entry.unsound]
     # The bytes are as of some moment between begin and end: only what ended before is surely from before.
     in_time = [entry for entry in regular if until is None or entry.manifest.finished <= until.timestamp()]
     good = [entry for entry in in_time if _reaches(entry, need)]
     if good:
-        newest = max(good, key=lambda entry: (entry.taken, entry.id))
+        newest = _newest(good, now) if until is None else max(good, key=_when)
         return _best([entry for entry in good if entry.id == newest.id])
     when = f" that was complete before {until:%Y-%m-%d %H:%M:%S} UTC" if until else ""
     stores = ", ".join(f"{catalog.store} ({catalog.where})" for catalog in catalogs)
@@ -96,6 +106,27 @@ def _by_time(catalogs: Sequence[Catalog], wanted: str, need: Level) -> CatalogEn
     raise InputError(
         message, state=_UNTOUCHED, remedy=_advice(catalogs, bool(in_time), earliest=regular if until else [])
     )
+
+
+def _when(entry: CatalogEntry) -> tuple[datetime, str]:
+    return entry.taken, entry.id
+
+
+def _newest(good: Sequence[CatalogEntry], now: datetime) -> CatalogEntry:
+    """By time; by revision if that is of the future (:mod:`tasks.snapshots.clocks`)."""
+    newest = max(good, key=_when)
+    if not of_the_future(newest.taken, now):
+        return newest
+    cluster = newest.manifest.etcd_cluster_id
+    highest = max(good, key=lambda entry: (entry.manifest.revision_min, *_when(entry)))
+    if not cluster or highest.manifest.etcd_cluster_id != cluster:
+        raise Refused(
+            f"which snapshot is the latest can't be told: {newest.id} says it is from the future (it is now "
+            f"{now:%Y-%m-%d %H:%M} UTC here), and {highest.id} holds the newest revision",
+            state=_UNTOUCHED,
+            remedy="set this machine's clock right if it is wrong; else name by its id the one that is meant",
+        )
+    return highest
 
 
 def _advice(catalogs: Sequence[Catalog], weaker: bool, earliest: Sequence[CatalogEntry]) -> str:

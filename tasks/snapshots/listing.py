@@ -39,12 +39,17 @@ def proven(copy: CatalogEntry, now: datetime) -> str:
         return "-"
     if copy.verified_at is None:
         return copy.level
-    return f"{copy.level}, {age_of(now, datetime.fromtimestamp(copy.verified_at, UTC))} ago"
+    return f"{copy.level}, {ago(now, datetime.fromtimestamp(copy.verified_at, UTC))}"
 
 
 def age_of(now: datetime, then: datetime) -> str:
     """How long ago."""
     return age((now - then).total_seconds())
+
+
+def ago(now: datetime, then: datetime) -> str:
+    """The same in a sentence; clocks go wrong."""
+    return f"{age_of(now, then)} ago" if then <= now else age_of(now, then)
 
 
 def snapshots_table(groups: Sequence[Copies], now: datetime) -> Table:
@@ -91,7 +96,10 @@ def summary(catalog: Catalog, now: datetime) -> str:
     """How one store stands, in one line."""
     held = sum(entry.bytes for entries in catalog.objects.values() for entry in entries)
     verified = sum(entry.verified and not entry.unsound for entry in catalog.entries)
-    newest = f"the newest is {age_of(now, catalog.newest.taken)} old" if catalog.newest else "no sound backup"
+    newest = "no sound backup"
+    if catalog.newest:
+        taken = catalog.newest.taken
+        newest = f"the newest is {'from the future' if taken > now else f'{age_of(now, taken)} old'}"
     return (
         f"{catalog.store} ({catalog.where}): {plural(len(catalog.entries), 'snapshot')}, {size(held)}, "
         f"{verified} verified; {newest}"

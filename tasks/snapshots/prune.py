@@ -16,6 +16,7 @@ from tasks.errors import InputError, Refused
 from tasks.plan import Phase, Plan, Step, make_plan
 from tasks.reporting.human import age, plural, size
 from tasks.snapshots.catalog import Catalog, Damaged, candidate
+from tasks.snapshots.clocks import of_the_future
 from tasks.snapshots.manifest import manifest_key
 from tasks.snapshots.marks import marks_prefix
 from tasks.snapshots.retention import Candidate, Decision, Decisions, decide
@@ -209,6 +210,12 @@ def _notes(review: Review) -> list[str]:
         notes.append(
             f"{review.store}: {plural(len(unsound), 'snapshot')} not sound, neither counted nor removed: {shown}"
         )
+    future = next((d.candidate for d in review.decisions.all if _from_ahead(d.candidate, review.looked)), None)
+    if future is not None:
+        notes.append(
+            f"{review.store}: {future.id} says it is from the future, so a clock was or is wrong (it is now "
+            f"{_when(review.looked)} here), and nothing goes by its age; once the clocks are right, remove it by name"
+        )
     later = review.decisions.of("later")
     if later:
         first = min(decision.until for decision in later if decision.until)
@@ -219,6 +226,10 @@ def _notes(review: Review) -> list[str]:
     if review.decisions.all and not any(c.candidate.verified and c.candidate.regular for c in review.decisions.all):
         notes.append(f"{review.store}: no snapshot there was ever opened; `etcd-flows snapshots verify` does it")
     return notes
+
+
+def _from_ahead(candidate: Candidate, now: datetime) -> bool:
+    return candidate.regular and of_the_future(candidate.taken, now)
 
 
 def _when(moment: datetime) -> str:

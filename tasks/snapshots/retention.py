@@ -14,6 +14,10 @@ Three kinds of rule, the stronger first:
 
 ``max_age`` is stronger than 2 for imported ones and than 3, never than 1.
 
+While a sound snapshot says it is **from the future**, a clock was or is wrong, and no age and no order can be trusted:
+backups made since would look older than it, and go as soon as they are made. So nothing goes but by name; and the
+newest is the newest that is not of the future, and the one of the highest revision.
+
 **The bucket rules** (UTC; weeks begin on Monday, ISO 8601):
 
 * Of an hour, day, week or month the *oldest verified* snapshot is kept, or the oldest if none is verified. Oldest, and
@@ -33,6 +37,7 @@ from typing import Literal
 
 from tasks.cluster.spec import RetentionSettings
 from tasks.reporting.human import plural
+from tasks.snapshots.clocks import of_the_future
 from tasks.snapshots.manifest import Kind
 
 #: How long a safety snapshot stays at least: until a restore has shown in daily work that it was the right one.
@@ -50,6 +55,8 @@ class Candidate:
         verified: Known to be good: opened or restored, and nothing bad was seen since.
         unsound: Why it can't count as a backup; empty if it can.
         locked_until: The store refuses its removal until then (object lock), UTC.
+        lineage: etcd's cluster id, within which revisions only grow.
+        revision: That it holds at least.
     """
 
     id: str
@@ -59,6 +66,8 @@ class Candidate:
     unsound: str = ""
     pinned: bool = False
     locked_until: datetime | None = None
+    lineage: str = ""
+    revision: int = 0
 
     @property
     def regular(self) -> bool:
@@ -120,23 +129,30 @@ def decide(
     ordered = sorted(candidates, key=lambda c: (c.taken, c.id), reverse=True)
     regular = [candidate for candidate in ordered if candidate.regular]
     wanted = _wanted(regular, settings)
-    never = _never(ordered, regular, settings)
+    never = _never(ordered, regular, settings, now)
+    future = next((c for c in regular if of_the_future(c.taken, now)), None)
     return Decisions(
-        tuple(_locked(_judge(candidate, never, wanted, settings, now, named), now) for candidate in ordered)
+        tuple(
+            _locked(_doubted(_judge(candidate, never, wanted, settings, now, named), future, named), now)
+            for candidate in ordered
+        )
     )
 
 
 Reasons = dict[str, list[str]]
 
 
-def _never(ordered: Sequence[Candidate], regular: Sequence[Candidate], settings: RetentionSettings) -> Reasons:
+def _never(
+    ordered: Sequence[Candidate], regular: Sequence[Candidate], settings: RetentionSettings, now: datetime
+) -> Reasons:
     """What no setting and no name removes."""
     found: Reasons = {}
-    for newest in (regular[:1], [candidate for candidate in ordered if not candidate.unsound][:1]):
-        for candidate in newest:
+    for newest in (regular, [candidate for candidate in ordered if not candidate.unsound]):
+        for candidate in _newest(newest, now):
             if candidate.id not in found:
                 found[candidate.id] = ["the newest"]
-    verified = [candidate for candidate in regular if candidate.verified][: settings.min_verified]
+    believed = sorted(regular, key=lambda c: of_the_future(c.taken, now))
+    verified = [candidate for candidate in believed if candidate.verified][: settings.min_verified]
     for candidate in verified:
         among = (
             "the newest verified" if settings.min_verified == 1 else f"of the {settings.min_verified} newest verified"
@@ -146,6 +162,15 @@ def _never(ordered: Sequence[Candidate], regular: Sequence[Candidate], settings:
         if candidate.pinned:
             found.setdefault(candidate.id, []).append("pinned")
     return found
+
+
+def _newest(sound: Sequence[Candidate], now: datetime) -> list[Candidate]:
+    """The newest, which are two where a clock was wrong: by time, and by revision; ``sound`` has the newest first."""
+    past = [candidate for candidate in sound if not of_the_future(candidate.taken, now)]
+    if len(past) == len(sound):
+        return past[:1]
+    alike = [candidate for candidate in (*past, *sound) if candidate.lineage == sound[0].lineage]
+    return [*past[:1], max(alike, key=lambda candidate: candidate.revision)]
 
 
 def _wanted(regular: Sequence[Candidate], settings: RetentionSettings) -> Reasons:
@@ -222,6 +247,14 @@ def _judge(
     if candidate.id in wanted:
         return Decision(candidate, "keep", tuple(wanted[candidate.id]))
     return Decision(candidate, "remove", ("no rule keeps it",))
+
+
+def _doubted(decision: Decision, future: Candidate | None, named: Collection[str]) -> Decision:
+    """Nothing goes by its age while no age can be trusted."""
+    if future is None or decision.verdict != "remove" or decision.id in named:
+        return decision
+    reason = f"{future.id} says it is from the future: until then, or until it is removed by name, no age is trusted"
+    return Decision(decision.candidate, "keep", (reason,))
 
 
 def _locked(decision: Decision, now: datetime) -> Decision:

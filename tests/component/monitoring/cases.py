@@ -186,6 +186,9 @@ CASES = (
         181,
         179,
     ),
+    Case(
+        "EtcdBackupOfFuture", "warning", _of("etcd_flows_snapshot_taken_timestamp_seconds", "7200x400", _STORES[1]), 1
+    ),
     Case("EtcdBackupMissing", "critical", _of("etcd_flows_snapshots", "0x400", _STORES[1]), 60, 59),
     Case("EtcdBackupFailed", "warning", _of("etcd_flows_backup_success", "1x9 0x400", OWN), 10, 9),
     Case("EtcdStoreUnreadable", "warning", _of("etcd_flows_store_readable", "0x400", _STORES[1]), 90, 89),

@@ -115,6 +115,16 @@ def test_a_problem_reads_like_a_compiler_s() -> None:
         ),
         (with_hosts(*(f"name: m{i}, address: m{i}" for i in range(51))), "hosts", "more than 50 entries"),
         (MINIMAL + "pki: {ca_days: 30}\n", "pki", "longer than the CA's"),
+        (
+            MINIMAL + "snapshots: {stores: [{name: a, directory: /x}, {name: b, directory: /y/../x/}]}\n",
+            "snapshots.stores[1]",
+            "the same place as the store a",
+        ),
+        (
+            MINIMAL + "snapshots: {stores: [{name: a, s3: {bucket: xyz}}, {name: b, s3: {bucket: xyz}}]}\n",
+            "snapshots.stores[1]",
+            "the same place as the store a",
+        ),
         (MINIMAL + "pki: {extra_sans: [a_b]}\n", "pki.extra_sans[0]", "neither"),
         (with_hosts(ONE, ONE.replace("a,", "b,")), "hosts[1].address", "the same address"),
         (with_hosts(ONE, "name: b, address: 010.0.0.1"), "hosts[1].address", "neither"),

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tasks.cluster.spec import RetentionSettings
+from tasks.snapshots.clocks import of_the_future
 from tasks.snapshots.retention import Candidate, Decisions, decide
 
 NOW = datetime(2026, 11, 24, 14, 30, tzinfo=UTC)
@@ -70,6 +71,10 @@ def left(store: list[Candidate], decisions: Decisions) -> list[Candidate]:
     return [candidate for candidate in store if candidate.id not in decisions.remove]
 
 
+def from_ahead(candidate: Candidate) -> bool:
+    return of_the_future(candidate.taken, NOW)
+
+
 def newest_first(store: list[Candidate]) -> list[Candidate]:
     return sorted(store, key=lambda c: (c.taken, c.id), reverse=True)
 
@@ -82,7 +87,7 @@ def test_the_newest_the_verified_and_the_pinned_are_never_removed(
     named = [candidate.id for candidate in store] if all_named else []
     decisions = decide(store, settings, NOW, named)
     gone = {decision.id for decision in decisions.of("remove", "later")}
-    sound = [candidate for candidate in newest_first(store) if not candidate.unsound]
+    sound = sorted((c for c in newest_first(store) if not c.unsound), key=from_ahead)
     regular = [candidate for candidate in sound if candidate.kind in ("scheduled", "manual")]
     verified = [candidate for candidate in regular if candidate.verified]
     assert not gone & {candidate.id for candidate in sound[:1]}
@@ -145,7 +150,7 @@ def test_what_goes_today_would_go_later_too(
 def test_time_alone_removes_no_backup_when_there_is_no_max_age(
     store: list[Candidate], settings: RetentionSettings, wait: timedelta
 ) -> None:
-    free = [replace(c, locked_until=None) for c in store if c.kind != "safety"]
+    free = [replace(c, locked_until=None) for c in store if c.kind != "safety" and not from_ahead(c)]
     settings = replace(settings, max_age_days=None)
     assert decide(free, settings, NOW + wait).remove == decide(free, settings, NOW).remove
 
@@ -156,7 +161,8 @@ def test_time_alone_removes_no_backup_when_there_is_no_max_age(
 def test_a_new_snapshot_saves_none_that_was_to_go(
     store: list[Candidate], settings: RetentionSettings, verified: bool, pinned: bool
 ) -> None:
-    later = max([NOW, *(candidate.taken for candidate in store)]) + timedelta(minutes=5)
+    store = [candidate for candidate in store if not from_ahead(candidate)]
+    later = NOW + timedelta(minutes=10)
     new = Candidate(f"{later:%Y%m%dT%H%M%SZ}-ffffffff", later, "scheduled", verified=verified, pinned=pinned)
     assert set(decide(store, settings, NOW).remove) <= set(decide([*store, new], settings, NOW).remove)
 
@@ -196,7 +202,7 @@ def test_a_verified_one_stays_instead_of_the_oldest() -> None:
 
 def test_weeks_begin_on_monday_and_belong_to_their_iso_year() -> None:
     store = [at("2026-12-28 00:00"), at("2027-01-03 23:59"), at("2027-01-04 00:00"), at("2027-01-05 00:00")]
-    decisions = decide(store, keeping(weekly=9), NOW)
+    decisions = decide(store, keeping(weekly=9), datetime(2027, 1, 5, tzinfo=UTC))
     assert {d.id[:8]: d.reasons for d in decisions.of("keep")} == {
         "20270105": ("the newest", "of the last 1"),
         "20270104": ("week 2027-W01",),
@@ -265,3 +271,20 @@ def test_max_age_to_the_second() -> None:
     settings = keeping(last=9, max_age_days=1.0)
     assert decide(store, settings, NOW).remove == ()
     assert decide(store, settings, NOW + timedelta(seconds=1)).remove == (store[1].id,)
+
+
+def test_while_one_is_from_the_future_nothing_goes_but_by_name() -> None:
+    """A clock was five hours ahead: what is made since it is right would look older, and go at once."""
+    first = at("2026-11-24 14:00", revision=7)
+    ahead, newest = at("2026-11-24 19:00", revision=8), at("2026-11-24 14:20", revision=9)
+    store = [first, ahead, newest]
+    assert decide(store, keeping(max_age_days=0.001), NOW).remove == ()
+    decisions = decide(store, keeping(), NOW, [candidate.id for candidate in store])
+    assert set(decisions.remove) == {first.id, ahead.id}
+    (reasons,) = (d.reasons for d in decide(store, keeping(), NOW).all if d.id == first.id)
+    assert reasons[0].startswith(f"{ahead.id} says it is from the future")
+
+
+def test_where_it_is_our_clock_that_is_behind_the_highest_revision_stays() -> None:
+    store = [at("2026-11-24 10:00", revision=1), at("2026-11-25 10:00", revision=2), at("2026-11-26 10:00", revision=3)]
+    assert decide(store, keeping(), NOW, [candidate.id for candidate in store]).remove == (store[1].id,)
