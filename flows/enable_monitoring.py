@@ -21,9 +21,10 @@ from flows.run_names import named
 from tasks.cluster.secrets import Secret
 from tasks.cluster.spec import Cluster
 from tasks.hosts.query import FactQuery
-from tasks.monitoring.actions import InstallProgram, IssueClient, KeepPassword
+from tasks.monitoring.actions import InstallProgram, IssueClient, KeepPassword, ProveTargets
 from tasks.monitoring.grafana_host import USER
 from tasks.monitoring.grafana_password import kept_password, password_file
+from tasks.monitoring.health import SILENT
 from tasks.monitoring.inputs import read_inputs
 from tasks.monitoring.look import WatchFacts, parse, query_for, script_for
 from tasks.monitoring.plan import FLOW, plan_watch
@@ -31,11 +32,13 @@ from tasks.monitoring.programs import GRAFANA, program, release_of, url
 from tasks.monitoring.refusals import refusals
 from tasks.monitoring.remembered import elsewhere, remember
 from tasks.monitoring.sharing import agreed
-from tasks.monitoring.tasks import fetch_program, look_at_watch, see_targets
+from tasks.monitoring.tasks import ask_members, fetch_program, look_at_watch, see_targets
 from tasks.monitoring.wanted import Inputs, fact_paths, watch_of
+from tasks.pki.client import client_files
 from tasks.plan import Plan
 from tasks.releases.fetch import LocalRelease
 from tasks.reporting.markdown import narrow
+from tasks.reporting.progress import emit
 
 
 @flow(
@@ -63,6 +66,8 @@ def enable_monitoring(cluster: str, plan_only: bool = False) -> MonitoringResult
         facts = on_all([host.name], lambda _: look_at_watch.submit(spec, query), "looking at the monitoring host")
         plan, leaving = make_plan(spec, facts[host.name], inputs), plan_leaving(spec, FLOW, here=False)
         publish_plan(joined(plan, leaving.plan))
+        if any(isinstance(step.action, ProveTargets) for step in plan.steps):
+            warn_of_silence(spec)
         if plan_only:
             return MonitoringResult(plan=joined(plan, leaving.plan), applied=False)
         settled = agreed_with_others(spec, facts[host.name])
@@ -88,6 +93,20 @@ def leave(spec: Cluster, *, plan_only: bool) -> MonitoringResult:
         return MonitoringResult(plan=leaving.plan, applied=False)
     plan = carry_out_leaving(spec, leaving, FLOW)
     return MonitoringResult(plan=plan, applied=not plan.empty)
+
+
+def warn_of_silence(spec: Cluster) -> None:
+    """Say now which members the proof at the end will wait for in vain, as long as nothing is done about them."""
+    host, files = watch_of(spec).host, client_files(spec.pki)
+    told = on_all([host.name], lambda _: ask_members.submit(spec, files), "asking the members from there")[host.name]
+    for name, health in told.items():
+        if health is not None and health.startswith(SILENT):
+            url = spec.host(name).scrape_url or spec.host(name).metrics_url
+            emit(
+                "warning",
+                f"{name} gives {health} at {url}, as seen from {host.name}: is etcd up, is a firewall between them? "
+                "Metrics that were not on the network before get there by `etcd-flows bootstrap-cluster`",
+            )
 
 
 def agreed_with_others(spec: Cluster, facts: WatchFacts) -> Cluster:

@@ -20,6 +20,7 @@ from tasks.hosts.tunnel import tunnel
 from tasks.pki.client import ClientFiles
 
 HEALTHY = "healthy"
+SILENT = "no answer"
 _TIMEOUT = 10.0
 
 
@@ -58,7 +59,7 @@ def _health(cluster: Cluster, host: Host, watcher: Host, files: ClientFiles) -> 
     except AccessDenied:
         return None
     except (HostUnreachable, httpx.TransportError, OSError) as error:
-        return f"no answer ({type(error).__name__})"
+        return f"{SILENT} ({type(error).__name__})"
     return judged({path: (answer.status_code, answer.text) for path, answer in answers.items()})
 
 

@@ -35,6 +35,12 @@ def look_at_watch(cluster: Cluster, query: FactQuery) -> WatchFacts:
         return look(shell, query, packages=watch_of(cluster).packages)
 
 
+@task(name="ask-members", task_run_name="ask-members-{cluster.name}", **HOST_TASK)
+def ask_members(cluster: Cluster, files: ClientFiles) -> dict[str, str | None]:
+    """Ask the members how they are, from the monitoring host, read only; see :mod:`tasks.monitoring.health`."""
+    return healths(cluster, watch_of(cluster).host, files)
+
+
 @task(name="ask-prometheus", task_run_name="targets-{cluster.name}", **HOST_TASK)
 def see_targets(cluster: Cluster, files: ClientFiles) -> tuple[Target, ...]:
     """Ask Prometheus on the monitoring host about the cluster's members, and from there the members, read only."""

@@ -130,6 +130,11 @@ def test_a_member_that_dies_is_told_and_so_is_its_return(site: Site, hook: Hook)
     seen = {target["member"]: (target["state"], target["health"]) for target in done.json["targets"]}
     assert seen[first.name] == ("down", "no answer (HostUnreachable)")
     assert {seen[host.name] for host in site.hosts if host is not first} == {("up", "healthy")}
+    pending = "/var/lib/etcd-flows/monitoring/prometheus.pending"
+    site.watcher.exec(f"touch {pending}")
+    planned = site.product.must("enable-monitoring", "--plan").output
+    assert [host.name for host in site.hosts if f"{host.name} gives no answer" in planned] == [first.name], planned
+    site.watcher.exec(f"rm {pending}")
 
     second.exec("systemctl stop etcd")
     eventually(lambda: site.told("EtcdQuorumLost", "firing"), "that the quorum is lost")
