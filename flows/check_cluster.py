@@ -18,7 +18,7 @@ from flows.report import publish_findings, reporting
 from flows.results import CheckResult
 from flows.run_names import named
 from tasks.cluster.spec import Cluster
-from tasks.errors import EtcdFlowsError
+from tasks.errors import EtcdFlowsError, Several
 from tasks.etcd.checks import check_hosts, check_members
 from tasks.etcd.identity import Identity
 from tasks.etcd.tasks import view_member
@@ -118,7 +118,8 @@ def check_drift(cluster: Cluster, facts: Mapping[str, HostFacts]) -> list[Findin
     try:
         _, plan = plan_bootstrap(cluster, facts, known_authority(cluster), Identity("none", "none"))
     except EtcdFlowsError as error:
-        return [Finding("error", "drift", error.message, error.host, error.remedy or "")]
+        each = error.errors if isinstance(error, Several) else (error,)
+        return [Finding("error", "drift", one.message, one.host, one.remedy or "") for one in each]
     if plan.empty:
         return [Finding("ok", "drift", "the hosts are as the cluster file says")]
     remedy = f"see `etcd-flows bootstrap-cluster {cluster.source or cluster.name} --plan`"

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.check_cluster import check_drift
 from flows.destroy_cluster import plan_destroy
 from tasks.errors import EtcdFlowsError, Refused, Several
 from tasks.etcd.envfile import parse_env
@@ -324,3 +325,16 @@ def test_a_member_that_the_file_has_lost_is_told_of_and_a_first_run_may_be_corre
         files = {**seen.files, formed_path(host): FileFact(formed_path(host), "absent")}
         hosts.facts[host.name] = replace(seen, data_dir=replace(seen.data_dir, kind="absent", entries=()), files=files)
     assert not [note for note in hosts.plan().notes if "not in the cluster file" in note]
+
+
+def test_drift_of_several_hosts_is_told_host_by_host(new_hosts: Callable[..., Hosts]) -> None:
+    hosts = new_hosts()
+    hosts.cluster = replace(hosts.cluster, pki=replace(hosts.cluster.pki, state_dir=Path("/nowhere")))
+    names = [host.name for host in hosts.cluster.hosts[:2]]
+    for name in names:
+        seen = hosts.facts[name]
+        foreign = replace(seen.data_dir, kind="foreign", entries=("holiday.jpg",))
+        hosts.facts[name] = replace(seen, data_dir=foreign)
+    found = check_drift(hosts.cluster, hosts.facts)
+    assert [(finding.host, finding.level) for finding in found] == [(name, "error") for name in names]
+    assert all("holiday.jpg" in finding.text and "move it away" in finding.remedy for finding in found)
