@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tasks.cluster.spec import Cluster, Host
 from tasks.errors import EtcdFlowsError
+from tasks.etcd import authentication
 from tasks.etcd.members import ClusterView, MemberStatus
 from tasks.findings import Finding
 from tasks.hosts.facts import HostFacts
@@ -93,6 +94,7 @@ def check_members(
         found += [finding for status in statuses for finding in _database(cluster, status)]
         found += _membership(cluster, views[statuses[0].name])
         found.append(_alarms(views))
+        found += _refusals(views)
     return found
 
 
@@ -166,6 +168,13 @@ def _membership(cluster: Cluster, view: ClusterView) -> Iterator[Finding]:
         yield Finding("warning", "membership", text, None, "add it to the file, or remove it from the cluster")
     if {url for member in view.members for url in member.peer_urls} == {host.peer_url for host in cluster.hosts}:
         yield Finding("ok", "membership", f"{len(view.members)} members, as the cluster file says")
+
+
+def _refusals(views: Mapping[str, ClusterView]) -> Iterator[Finding]:
+    for name, view in views.items():
+        if view.refused:
+            remedy = authentication.REMEDY if authentication.refuses(view.refused) else f"see {name}'s log"
+            yield Finding("error", "access", f"it lets nothing be read: {view.refused}", name, remedy)
 
 
 def _alarms(views: Mapping[str, ClusterView]) -> Finding:

@@ -152,11 +152,16 @@ def member_status(shell: Shell, *, timeout: float = 5.0) -> MemberStatus:
 
 @dataclass(frozen=True)
 class ClusterView:
-    """What one member says about the whole cluster: its status, the member list, the alarms."""
+    """What one member says about the whole cluster: its status, the member list, the alarms.
+
+    Args:
+        refused: Why it lets no data be read, though it has a quorum; empty if it does.
+    """
 
     status: MemberStatus
     members: tuple[Membership, ...]
     alarms: tuple[str, ...]
+    refused: str = ""
 
 
 def cluster_view(shell: Shell, *, timeout: float = 5.0) -> ClusterView:
@@ -167,6 +172,8 @@ def cluster_view(shell: Shell, *, timeout: float = 5.0) -> ClusterView:
     """
     host, ctl = shell.host, etcdctl(shell.host, timeout=timeout)
     script = f"{ctl} endpoint status -w json\necho ----\n{ctl} member list -w json\necho ----\n{ctl} alarm list\n"
+    # those three are answered also to whom etcd's authentication lets read nothing
+    script += f"echo ----\n{ctl} get / 2>&1 >/dev/null || :\n"
     out = shell.run(script, timeout=3 * timeout + 5, check=False)
     parts = out.stdout.decode().split("----\n")
     if out.code != 0:
@@ -177,7 +184,8 @@ def cluster_view(shell: Shell, *, timeout: float = 5.0) -> ClusterView:
             remedy=f"{where_it_logs(host)} say why",
         )
     alarms = tuple(line.strip() for line in parts[2].splitlines() if line.strip())
-    return ClusterView(parse_status(host.name, parts[0]), parse_members(parts[1]), alarms)
+    refused = last_line(parts[3]) if parts[3].strip() else ""
+    return ClusterView(parse_status(host.name, parts[0]), parse_members(parts[1]), alarms, refused)
 
 
 def last_line(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from tasks.errors import AccessDenied, EtcdFlowsError, HostError, HostUnreachable, PkiError, TransientHostError
+from tasks.etcd import authentication
 
 
 @contextmanager
@@ -30,6 +31,8 @@ def explain(what: str, endpoint: str, host: str | None, timeout: float, code: An
     """The error that a gRPC status stands for (grpc.io/docs/guides/status-codes, etcd's rpctypes)."""
     said = f"{what} on {endpoint} failed: {details}"
     low = details.lower()
+    if authentication.refuses(low):
+        return AccessDenied(said, host=host, remedy=authentication.REMEDY)
     if code is grpc.StatusCode.UNAVAILABLE and ("ssl" in low or "tls" in low or "certificate" in low):
         return PkiError(said, host=host, remedy="check that CA, server and client certificate belong together")
     if code is grpc.StatusCode.UNAVAILABLE and "etcdserver" in details:

@@ -103,10 +103,10 @@ def configured_members(cluster: Cluster, known: MemberStatus) -> tuple[ManifestM
 
 def broken_off(name: str, received: int, expected: int, why: EtcdFlowsError | str) -> SnapshotError:
     """The error for a member that died, was cut off or fell silent while it was read."""
-    said = why if isinstance(why, str) else why.message
+    said, remedy = (why, "") if isinstance(why, str) else (why.message, why.remedy)
     return SnapshotError(
         f"the member broke off after {size(received)} of about {size(expected)}: {said}",
         host=name,
         state="what had come is of no use and is not kept; the member itself was only read",
-        remedy="the next member is read from the start; if none is left, check-cluster tells what is wrong",
+        remedy=remedy or "the next member is read from the start; if none is left, check-cluster tells what is wrong",
     )

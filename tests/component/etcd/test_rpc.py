@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import HostError, TransientHostError
+from tasks.errors import AccessDenied, HostError, TransientHostError
+from tasks.etcd.checks import check_members
 from tasks.etcd.client import Alarm, Client
+from tasks.etcd.members import cluster_view
 from tasks.etcd.versions import NEWEST
+from tasks.findings import Finding
+from tasks.hosts.shell import close_all, open_shell
 from tests.component.etcd.conftest import Member
 
 pytestmark = pytest.mark.component
@@ -153,3 +157,40 @@ def test_an_alarm_is_disarmed_after_defragmentation(make_members: Make) -> None:
         client.defragment(30.0)
         client.alarm_disarm(alarm)
         assert client.alarms() == ()
+
+
+def refusals(member: Member) -> list[Finding]:
+    try:
+        with open_shell(member.host) as shell:
+            view = cluster_view(shell)
+    finally:
+        close_all()
+    return [one for one in check_members(member.cluster, {"m1": view}, {}) if one.check == "access"]
+
+
+def test_its_own_authentication_is_told_as_what_it_is(make_members: Make) -> None:
+    """Status, members and alarms are answered all the same: a cluster that lets nothing be read looked healthy."""
+    (member,) = make_members()
+    member.start()
+    assert refusals(member) == []
+    for words in ("user add root:pw", "role add root", "user grant-role root root", "auth enable"):
+        done = member.etcdctl("--command-timeout=60s", *words.split())
+        assert done.returncode == 0, done.stderr
+    with (
+        member.client() as client,
+        pytest.raises(AccessDenied, match="user name not found") as caught,
+        client.snapshot() as stream,
+    ):
+        list(stream)
+    assert "etcdctl user add NAME --no-password" in (caught.value.remedy or "")
+    (found,) = refusals(member)
+    assert (found.level, found.host, found.remedy) == ("error", "m1", caught.value.remedy)
+    assert "permission denied" in found.text
+    for words in ("user add CLIENT --no-password", "user grant-role CLIENT root"):
+        done = member.etcdctl(
+            "--command-timeout=60s", "--user", "root:pw", *words.replace("CLIENT", "etcdctl-etcd-client").split()
+        )
+        assert done.returncode == 0, done.stderr
+    assert refusals(member) == []
+    with member.client() as client, client.snapshot() as stream:
+        assert list(stream)
