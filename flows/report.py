@@ -85,4 +85,4 @@ def publish_picture(name: str, cluster: str, svg: str, table: Table, description
 
 def artifact_key(name: str, cluster: str) -> str:
     """Prefect allows lowercase letters, digits and dashes in artifact keys."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{cluster}-{name}".lower()).strip("-")
+    return re.sub(r"[^a-z0-9-]+", "-", f"{cluster}-{name}".lower()).strip("-")

@@ -31,7 +31,25 @@ _BOOTSTRAP = (
     'IFS= read -r n || exit 97; s=$(head -c "$n"; echo x); [ "${#s}" -eq "$((n + 1))" ] || exit 97; '
     'echo "$1"; eval "${s%x}"'
 )
+#: What a login's profile may export, and would change what programs read and print. etcdctl and etcd refuse to start
+#: where a variable says what a flag says too (seen; etcd's pkg/flags), and those of etcdctl are in many a .bashrc.
+#: With POSIXLY_CORRECT no option is one after the first operand (getopt_long(3)).
+_FOREIGN = (
+    *(
+        f"ETCDCTL_{name}"
+        for name in (
+            *("API", "ENDPOINTS", "CACERT", "CERT", "KEY", "USER", "PASSWORD", "AUTH_JWT_TOKEN", "WRITE_OUT", "HEX"),
+            *("DEBUG", "INSECURE_TRANSPORT", "INSECURE_SKIP_TLS_VERIFY", "INSECURE_DISCOVERY", "DISCOVERY_SRV"),
+            *("DISCOVERY_SRV_NAME", "DIAL_TIMEOUT", "COMMAND_TIMEOUT", "KEEPALIVE_TIME", "KEEPALIVE_TIMEOUT"),
+            *("MAX_REQUEST_BYTES", "MAX_RECV_BYTES"),
+        )
+    ),
+    *("POSIXLY_CORRECT", "BLOCK_SIZE", "BLOCKSIZE", "DF_BLOCK_SIZE", "DU_BLOCK_SIZE", "LS_BLOCK_SIZE"),
+    *("QUOTING_STYLE", "TIME_STYLE", "GREP_OPTIONS", "TAR_OPTIONS", "CDPATH"),
+    *("SYSTEMD_COLORS", "SYSTEMD_LOG_LEVEL", "SYSTEMD_LOG_TARGET"),
+)
 _PRELUDE = (
+    f"unset {' '.join(_FOREIGN)}; "
     "set -eu; umask 077; export LC_ALL=C; "
     'PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin"; export PATH\n'
 )

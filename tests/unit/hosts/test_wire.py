@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -37,6 +39,23 @@ def test_any_login_shell_passes_it_on(login_shell: str) -> None:
     data = joined(wire.payload("mark", "cat; exit 4", [b"x\0y"], {"A": "b"}, b"not needed"))
     done = subprocess.run([shell, "-c", command], input=data, capture_output=True, check=False)
     assert (done.returncode, wire.split_output("mark", done.stdout)) == (4, b"x\0y")
+
+
+def test_what_a_profile_exports_changes_nothing(tmp_path: Path) -> None:
+    """Options after operands, sizes in blocks, and variables that etcdctl does not take beside flags."""
+    (tmp_path / "one").write_text("x" * 5000)
+    exported = {"POSIXLY_CORRECT": "1", "BLOCK_SIZE": "1M", "ETCDCTL_ENDPOINTS": "https://other:2379", "KEPT": "kept"}
+    script = 'ls one -s --block-size=1 >/dev/null; ls -s one; env | grep -c "^ETCDCTL_" || :; echo "$KEPT"'
+    payload = joined(wire.payload("mark", script, [], {}, None))
+    command = wire.command_line("mark", 10, sudo=False, sudo_password=False)
+    environ = {"PATH": os.environ["PATH"], **exported}
+    done = subprocess.run(["sh", "-c", command], input=payload, capture_output=True, env=environ, cwd=tmp_path)
+    found = wire.split_output("mark", done.stdout)
+    assert found is not None
+    assert done.returncode == 0, done.stderr
+    blocks, *rest = found.split()
+    assert int(blocks) >= 4, "KiB"
+    assert rest == [b"one", b"0", b"kept"]
 
 
 @settings(max_examples=40)
