@@ -17,8 +17,8 @@ from prefect.client.schemas.objects import FlowRun, State
 
 from flows.alive import LOOK
 from flows.ending import LONGEST, ends_in_state
-from flows.report import artifact_key, reporting
-from flows.restore_cancelled import say_how_it_stands
+from flows.report import reporting
+from flows.restore_cancelled import HOW, say_how_it_stands
 
 #: Begins the message of a state on which it was written.
 TOLD = "how the cluster stands: "
@@ -89,8 +89,8 @@ def _ended(client: SyncPrefectClient, run: UUID) -> FlowRun:
 def _told_already(client: SyncPrefectClient, run: FlowRun) -> str:
     """What the hook has told, if there was one to run it."""
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
-    key = artifact_key("restore", "")
     for artifact in client.read_artifacts(artifact_filter=wanted):
-        if (artifact.key or "").endswith(f"-{key}") and "```" in str(artifact.data):
-            return str(artifact.data).split("```")[1].strip()
+        if (artifact.description or "").startswith(HOW):
+            points = [line for line in str(artifact.data).splitlines() if line.lstrip().startswith("* ")]
+            return "\n".join(line.replace("* ", "", 1) for line in points)
     return ""

@@ -18,9 +18,12 @@ from flows.events import TOLD_BY, tell
 from flows.prepare import load
 from flows.report import artifact_key
 from flows.restore_stands import how_it_stands
+from tasks.reporting.markdown import bullets, joined
 
 #: Tells while the run's state is not set yet: somebody else has to write it there.
 HOOK = "hook"
+#: Begins the description of the artifact; that of a restore which has ended has the same key.
+HOW = "How the restore"
 
 
 def tell_how_it_stands(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -51,8 +54,8 @@ def say_how_it_stands(run: FlowRun, state: str, by: str) -> str:
             ArtifactCreate(
                 key=artifact_key("restore", cluster.name),
                 type="markdown",
-                description=f"How the restore of {cluster.name} stands",
-                data=f"# Restore of {cluster.name}: {state.lower()}\n\n```\n{text}\n```\n",
+                description=f"{HOW} of {cluster.name} stands",
+                data=joined(f"# Restore of {cluster.name}: {state.lower()}", bullets(lines)),
                 flow_run_id=run.id,
             )
         )
