@@ -17,7 +17,7 @@ from tests.e2e.conftest import PrefectServer
 from tests.lab.system import wait_until
 from tests.loopback import NAMES, ROOT, Loopback
 
-pytestmark = [pytest.mark.component, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.component, pytest.mark.slow, pytest.mark.timeout(900)]
 
 GO_ON = "to go on: etcd-flows disaster-restore demo --confirm demo"
 

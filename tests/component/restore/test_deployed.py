@@ -15,7 +15,7 @@ from tests.component.restore.deployed import Deployed, locked, values
 from tests.lab.system import wait_until
 from tests.loopback import CLI, NAMES, Loopback
 
-pytestmark = [pytest.mark.component, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.component, pytest.mark.slow, pytest.mark.timeout(900)]
 
 AGAIN = ("--confirm", "demo", "--again", "--accept", "no-safety-snapshot")
 
