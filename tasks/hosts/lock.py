@@ -39,7 +39,8 @@ LEASE = 120  # seconds that a holder may be silent
 BEAT = 15.0  # seconds of silence after which it says that it is there
 MARGIN = 60  # seconds that a lease goes beyond the deadline of a command
 SETTLED = 10  # seconds after which a claim has won or was withdrawn: an older one is held
-PATIENCE = 3.0  # seconds that runs which begin at the same moment try for
+PATIENCE = 3.0  # seconds that runs which begin at the same moment try for, all but the one that the others give way to:
+FIRST_PATIENCE = 30.0  # were they equal, then on slow hosts each would give up for the other
 BUSY_PATIENCE = 30.0  # seconds to wait for the last command of a dead holder
 
 LOST = 98  # exit code of a command whose run no longer holds the lock
@@ -201,9 +202,9 @@ def decide(mine: str, run: str, seen: Seen, alive: Alive, elapsed: float) -> Dec
     if any(holder.age is None or holder.age > SETTLED for holder in living):
         return Decision("refuse", blocking=tuple(living))
     if living:
-        if elapsed > PATIENCE:
-            return Decision("refuse", blocking=tuple(living))
         first = min(holder.session for holder in living) > mine
+        if elapsed > (FIRST_PATIENCE if first else PATIENCE):
+            return Decision("refuse", blocking=tuple(living))
         return Decision("wait" if first else "withdraw", blocking=tuple(living))
     if busy:
         return Decision("refuse" if elapsed > BUSY_PATIENCE else "wait", blocking=busy)

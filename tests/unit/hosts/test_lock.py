@@ -67,7 +67,9 @@ def test_decisions() -> None:
     assert kind(on_h1(entry("x", age=None))) == "refuse", "who can't be judged is not in a hurry either"
     assert kind(on_h1(entry("a", age=0.0))) == "withdraw"
     assert kind(on_h1(entry("x", age=0.0))) == "wait"
-    assert kind(on_h1(entry("x", age=0.0)), lock.PATIENCE + 1) == "refuse"
+    assert kind(on_h1(entry("a", age=0.0)), lock.PATIENCE + 1) == "refuse"
+    assert kind(on_h1(entry("x", age=0.0)), lock.PATIENCE + 1) == "wait", "one of the two has to win"
+    assert kind(on_h1(entry("x", age=0.0)), lock.FIRST_PATIENCE + 1) == "refuse"
     decision = decide("m", "run-m", on_h1(entry("x", left=-1), mine=False), unknown, 0.0)
     assert (decision.kind, [holder.session for holder in decision.remove]) == ("again", ["x"])
     busy = on_h1(entry("x", left=-1, busy=True), mine=False)
@@ -178,11 +180,15 @@ def contender(world: World, me: str) -> Iterator[str]:
     count=st.integers(2, 3),
     left_behind=st.lists(st.booleans(), min_size=1, max_size=3),
     kill=st.integers(0, 60),
+    slow=st.sampled_from([0.001, 0.1]),
 )
 def test_never_both_never_neither(
-    data: st.DataObject, names: list[str], count: int, left_behind: list[bool], kill: int
+    data: st.DataObject, names: list[str], count: int, left_behind: list[bool], kill: int, slow: float
 ) -> None:
-    """Any interleaving, with what a killed run left on some hosts, and one more run killed on the way."""
+    """Any interleaving, with what a killed run left on some hosts, and one more run killed on the way.
+
+    A slow host takes half a second for all that one attempt does there: then a run's patience ends while others try.
+    """
     world = World({f"h{number}": {"x": -100.0} if left else {} for number, left in enumerate(left_behind)})
     runs = {name: contender(world, name) for name in names[:count]}
     states = dict.fromkeys(runs, "working")
@@ -198,7 +204,7 @@ def test_never_both_never_neither(
         # Freely chosen at first; then fair, as real time is: a waiting run lets the others go on.
         name = data.draw(st.sampled_from(sorted(runs))) if step < 120 else sorted(runs)[step % len(runs)]
         states[name] = next(runs[name], states[name])
-        world.now += 0.001 if states[name] == "working" else 0.05
+        world.now += slow if states[name] == "working" else 0.05
         if states[name] in ("held", "refused"):
             del runs[name]
         assert list(states.values()).count("held") <= 1
