@@ -12,6 +12,7 @@ from tests.e2e.conftest import MakeProduct
 from tests.e2e.product import OURS, Product, tree
 from tests.lab.hosts import LabHost
 from tests.lab.lab import Lab
+from tests.lab.system import wait_until
 
 
 @dataclass
@@ -81,6 +82,7 @@ def test_an_alarm_and_a_full_database(formed: Formed) -> None:
 
 
 def test_drift(formed: Formed) -> None:
+    wait_until("all agree on a leader again", lambda: formed.product.run("check-cluster").code == 0, 120)
     content = yaml.safe_load(formed.product.file.read_text())
     good = formed.product.file.read_text()
     content["etcd"]["heartbeat_ms"] = 150
