@@ -173,6 +173,9 @@ def contender(world: World, me: str) -> Iterator[str]:
         yield "waiting"
 
 
+SLOW = 0.1  # seconds
+
+
 @settings(max_examples=120)
 @given(
     data=st.data(),
@@ -180,7 +183,7 @@ def contender(world: World, me: str) -> Iterator[str]:
     count=st.integers(2, 3),
     left_behind=st.lists(st.booleans(), min_size=1, max_size=3),
     kill=st.integers(0, 60),
-    slow=st.sampled_from([0.001, 0.1]),
+    slow=st.sampled_from([0.001, SLOW]),
 )
 def test_never_both_never_neither(
     data: st.DataObject, names: list[str], count: int, left_behind: list[bool], kill: int, slow: float
@@ -188,17 +191,17 @@ def test_never_both_never_neither(
     """Any interleaving, with what a killed run left on some hosts, and one more run killed on the way.
 
     A slow host takes half a second for all that one attempt does there: then a run's patience ends while others try.
+    There nobody is killed: all may have given way to that one before.
     """
     world = World({f"h{number}": {"x": -100.0} if left else {} for number, left in enumerate(left_behind)})
     runs = {name: contender(world, name) for name in names[:count]}
     states = dict.fromkeys(runs, "working")
-    killed, gave_way = "", False
+    killed = ""
     for step in range(3000):
-        if step == kill and "held" not in states.values():
+        if step == kill and slow < SLOW and "held" not in states.values():
             killed = next(iter(runs), "")
             world.dead.add(killed)
             del runs[killed]
-            gave_way = bool(killed) and not runs and "refused" in states.values()
             states[killed] = "killed"
         if not runs:
             break
@@ -210,8 +213,6 @@ def test_never_both_never_neither(
             del runs[name]
         assert list(states.values()).count("held") <= 1
     assert not runs
-    if gave_way:  # all others had given up for that one while it lived
-        return
     assert "held" in states.values(), states
     (winner,) = [name for name, state in states.items() if state == "held"]
     for host in world.hosts:
