@@ -203,7 +203,9 @@ def decide(mine: str, run: str, seen: Seen, alive: Alive, elapsed: float) -> Dec
         return Decision("refuse", blocking=tuple(living))
     if living:
         first = min(holder.session for holder in living) > mine
-        if elapsed > (FIRST_PATIENCE if first else PATIENCE):
+        nowhere = not any(entry.session == mine for entries in seen.values() for entry in entries)
+        won = nowhere and any(len(holder.hosts) == len(seen) for holder in living)
+        if elapsed > (FIRST_PATIENCE if first and not won else PATIENCE):
             return Decision("refuse", blocking=tuple(living))
         return Decision("wait" if first else "withdraw", blocking=tuple(living))
     if busy:

@@ -70,6 +70,8 @@ def test_decisions() -> None:
     assert kind(on_h1(entry("a", age=0.0)), lock.PATIENCE + 1) == "refuse"
     assert kind(on_h1(entry("x", age=0.0)), lock.PATIENCE + 1) == "wait", "one of the two has to win"
     assert kind(on_h1(entry("x", age=0.0)), lock.FIRST_PATIENCE + 1) == "refuse"
+    elsewhere = {host: [entry("x", age=0.0)] for host in HOSTS}
+    assert kind(elsewhere, lock.PATIENCE + 1) == "refuse", "that one has won"
     decision = decide("m", "run-m", on_h1(entry("x", left=-1), mine=False), unknown, 0.0)
     assert (decision.kind, [holder.session for holder in decision.remove]) == ("again", ["x"])
     busy = on_h1(entry("x", left=-1, busy=True), mine=False)
