@@ -37,11 +37,13 @@ def not_run(reason: str) -> pytest.MarkDecorator:
 def pytest_configure(config: pytest.Config) -> None:
     """Keep away from the Prefect of whoever runs the tests, its server, its database, its profile; heed Ctrl-C.
 
-    A shell without job control has its background jobs ignore SIGINT, and whatever they start inherits that: then no
-    test could interrupt a run.
+    A shell without job control has its background jobs ignore SIGINT, nohup has its command ignore SIGHUP, and whatever
+    they start inherits that: then no test could interrupt a run.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         del os.environ[name]
     home = tempfile.TemporaryDirectory(prefix="etcd-flows-tests-prefect-", ignore_cleanup_errors=True)
