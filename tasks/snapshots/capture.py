@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from tasks.cluster.spec import Cluster
-from tasks.errors import EtcdFlowsError, SnapshotError
+from tasks.errors import AccessDenied, EtcdFlowsError, SnapshotError
 from tasks.etcd.client import ClusterMember
 from tasks.etcd.members import MemberStatus
 from tasks.reporting.human import size
@@ -103,7 +103,8 @@ def configured_members(cluster: Cluster, known: MemberStatus) -> tuple[ManifestM
 
 def broken_off(name: str, received: int, expected: int, why: EtcdFlowsError | str) -> SnapshotError:
     """The error for a member that died, was cut off or fell silent while it was read."""
-    said, remedy = (why, "") if isinstance(why, str) else (why.message, why.remedy)
+    said = why if isinstance(why, str) else why.message
+    remedy = why.remedy if isinstance(why, AccessDenied) else ""  # the next member would refuse, too
     return SnapshotError(
         f"the member broke off after {size(received)} of about {size(expected)}: {said}",
         host=name,
