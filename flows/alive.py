@@ -18,10 +18,9 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
-from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from flows.events import tell
+from flows.events import send, tell
 from tasks.cluster.load import load_cluster
 from tasks.errors import EtcdFlowsError
 from tasks.reporting.progress import emit
@@ -47,10 +46,7 @@ def say_ended(began: float) -> None:
     """
     time.sleep(max(0.0, began + 1.0 - time.monotonic()))
     run = {"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name or ""}
-    try:
-        emit_event(event="prefect.flow-run.ended", resource=run)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with the events' way, how it ended is what counts
-        emit("warning", f"the event could not be sent ({type(error).__name__}: {error})")
+    send("prefect.flow-run.ended", run)
 
 
 @contextmanager

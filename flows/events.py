@@ -105,7 +105,18 @@ def tell(event: Event, cluster: str, payload: Mapping[str, Any], labels: Mapping
         labels: Of the resource, for automations to tell events of the same name apart.
     """
     resource = {"prefect.resource.id": f"{PREFIX}cluster.{cluster}", "prefect.resource.name": cluster, **(labels or {})}
+    send(f"{PREFIX}{event}", resource, payload)
+
+
+def send(event: str, resource: Mapping[str, str], payload: Mapping[str, Any] | None = None) -> None:
+    """Send an event to Prefect; where that fails, it is said.
+
+    Args:
+        event: Its whole name.
+        resource: Whose it is, as labels.
+        payload: Without a secret in it.
+    """
     try:
-        emit_event(event=f"{PREFIX}{event}", resource=resource, payload=dict(payload))
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with the events' way, the snapshot is what counts
+        emit_event(event=event, resource=dict(resource), payload=dict(payload or {}))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the events' way, the run is what counts
         emit("warning", f"the event could not be sent ({type(error).__name__}: {error})")
